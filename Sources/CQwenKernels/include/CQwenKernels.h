@@ -1,0 +1,129 @@
+// Inner loops on raw memory. Pure functions: no allocation, no threads, no I/O, no model names.
+//
+// Every function has a scalar reference and faster twins chosen at run time (qk_cpu_isa). Sizes are in
+// elements unless a name says bytes; pointers may have any alignment; inputs and outputs do not overlap
+// unless a comment allows it.
+//
+// Fixed shapes: what one output element is depends only on its own row of weights and its own row of
+// activations, never on how many rows or tokens are computed beside it, nor on how a caller splits ranges.
+#ifndef CQWENKERNELS_H
+#define CQWENKERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+// ---- cpu.c --------------------------------------------------------------------------------------------
+
+enum { QK_ISA_SCALAR = 0, QK_ISA_AVX2 = 1, QK_ISA_AVX512 = 2 };
+
+// The instruction set in force: the best this processor and build have, or the one last forced.
+// QK_ISA_AVX2 stands for AVX2, FMA and F16C together; QK_ISA_AVX512 for F, BW, DQ, VL and VNNI.
+int32_t qk_cpu_isa(void);
+
+// Forces an instruction set (tests, benchmarks); negative means automatic again. A set this processor
+// lacks is lowered to the best it has. Returns what is now in force. Not to be called during a computation.
+int32_t qk_cpu_force(int32_t isa);
+
+// ---- futex.c ------------------------------------------------------------------------------------------
+
+// Waits while *word == expected, at most timeout_ns (negative: no limit). May wake for no reason.
+void qk_futex_wait(const void *word, uint32_t expected, int64_t timeout_ns);
+void qk_futex_wake(const void *word, int32_t count);
+// Tells the processor that this is a spin loop.
+void qk_pause(void);
+
+// ---- Storage formats: one file each (f32.c f16.c bf16.c q4_0.c q4_1.c q8_0.c) ---------------------------
+
+// Decodes count consecutive elements (a multiple of the format's block) to float, exactly.
+void qk_f32_decode(const void *source, float *values, size_t count);
+void qk_f16_decode(const void *source, float *values, size_t count);
+void qk_bf16_decode(const void *source, float *values, size_t count);
+void qk_q4_0_decode(const void *source, float *values, size_t count);
+void qk_q4_1_decode(const void *source, float *values, size_t count);
+void qk_q8_0_decode(const void *source, float *values, size_t count);
+
+// Products with float activations.
+//   weights: rows of columns elements, row r at weights + r * row_bytes
+//   x: tokens rows of columns floats, row t at x + t * x_stride
+//   y[t * y_stride + r] = sum over k of weights[r][k] * x[t][k]
+// Sum shape, the same for every number of rows and tokens: lane l of 8 (AVX-512: 16) adds the products of
+// k = l, l + lanes, ... in rising order with fused multiply-add, then lanes are added pairwise
+// in one documented order.
+void qk_f32_matmul(const void *weights, size_t row_bytes, size_t rows, size_t columns,
+                   const float *x, size_t x_stride, size_t tokens, float *y, size_t y_stride);
+void qk_f16_matmul(const void *weights, size_t row_bytes, size_t rows, size_t columns,
+                   const float *x, size_t x_stride, size_t tokens, float *y, size_t y_stride);
+void qk_bf16_matmul(const void *weights, size_t row_bytes, size_t rows, size_t columns,
+                    const float *x, size_t x_stride, size_t tokens, float *y, size_t y_stride);
+
+// Activations in 8 bits: one block for each 32 values, quantised per token.
+typedef struct qk_a8_block {
+  float scale;       // max |x| / 127, 0 for a block of zeros
+  int32_t sum;       // sum of the 32 values below
+  int8_t values[32]; // round half to even of x / scale, in -127 ... 127
+} qk_a8_block;
+
+// Quantises count floats (a multiple of 32) to count / 32 blocks. A value that is not finite makes the
+// scale of its block not finite, so that it shows in the result.
+void qk_a8_quantize(const float *x, qk_a8_block *blocks, size_t count);
+
+// Products of blocked weights and 8-bit activations; columns a multiple of 32; token t at
+// x + t * x_stride (x_stride in blocks). Blocks are summed exactly in integers, then scaled and added in
+// rising block order in the format's fixed lane shape, alike for one token and for many.
+void qk_q4_0_matmul_a8(const void *weights, size_t row_bytes, size_t rows, size_t columns,
+                       const qk_a8_block *x, size_t x_stride, size_t tokens, float *y, size_t y_stride);
+void qk_q4_1_matmul_a8(const void *weights, size_t row_bytes, size_t rows, size_t columns,
+                       const qk_a8_block *x, size_t x_stride, size_t tokens, float *y, size_t y_stride);
+void qk_q8_0_matmul_a8(const void *weights, size_t row_bytes, size_t rows, size_t columns,
+                       const qk_a8_block *x, size_t x_stride, size_t tokens, float *y, size_t y_stride);
+
+// Encoders for the KV cache and for writing.
+void qk_f16_encode(const float *values, void *target, size_t count); // round to nearest even
+
+// ---- attention.c --------------------------------------------------------------------------------------
+
+// Attention of several query vectors over one page of cached positions, with a running softmax.
+//   q: queries rows of dim floats, already scaled by 1/sqrt(dim) and rotated; row i at q + i * q_stride
+//   keys, values: positions rows of dim elements, contiguous
+//   visible[i]: how many of the positions query i sees (0 ... positions), counted from the page's start
+//   first[i]: the first position query i sees (window attention), 0 for none hidden
+//   maximum[i], sum[i], out[i * out_stride ... + dim]: the running state; start with -infinity, 0, zeros
+// For each query: m' = max(m, max of scores); everything is rescaled by exp(m - m'); then positions are
+// added in rising order. A query that sees nothing in the page is left unchanged. Pages are aligned to
+// absolute positions by the caller, so results do not depend on how tokens arrive.
+void qk_attention_page_f32(const float *q, size_t q_stride, size_t queries, const float *keys,
+                           const float *values, size_t dim, const int32_t *first,
+                           const int32_t *visible, float *maximum, float *sum, float *out,
+                           size_t out_stride);
+void qk_attention_page_f16(const float *q, size_t q_stride, size_t queries, const uint16_t *keys,
+                           const uint16_t *values, size_t dim, const int32_t *first,
+                           const int32_t *visible, float *maximum, float *sum, float *out,
+                           size_t out_stride);
+
+// Positions in one page.
+enum { QK_PAGE_POSITIONS = 64 };
+
+// ---- elementwise.c ------------------------------------------------------------------------------------
+
+// y = x * weight / sqrt(mean(x^2) + epsilon); y may be x.
+void qk_rms_norm(const float *x, const float *weight, float epsilon, float *y, size_t count);
+// x += y
+void qk_add(float *x, const float *y, size_t count);
+// x *= factor
+void qk_scale(float *x, float factor, size_t count);
+// out = gate / (1 + exp(-gate)) * up; out may be gate or up.
+void qk_silu_multiply(const float *gate, const float *up, float *out, size_t count);
+// Rotates pairs (j, j + half) of one head in place: x[j], x[j+half] by the angle of cosine[j], sine[j].
+void qk_rope_halves(float *x, const float *cosine, const float *sine, size_t half);
+// Rotates pairs (2j, 2j + 1) of one head in place.
+void qk_rope_pairs(float *x, const float *cosine, const float *sine, size_t half);
+// exp, relative error under 2e-7 over the finite range, exact 0 at -infinity; the same in every function above.
+void qk_exp(const float *x, float *y, size_t count);
+// Index of the largest value, the lowest index on ties; NaN never wins; -1 if there is nothing but NaN.
+int64_t qk_argmax(const float *x, size_t count);
+// log(sum(exp(x))), in a fixed order, sums in double.
+double qk_log_sum_exp(const float *x, size_t count);
+// 1 if every value is finite, else 0.
+int32_t qk_all_finite(const float *x, size_t count);
+
+#endif
