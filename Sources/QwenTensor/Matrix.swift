@@ -1,0 +1,65 @@
+/// A weight matrix as it lies in memory, [rows, columns], row-major: y = W x maps columns to rows.
+///
+/// Keeps whatever owns the bytes (a mapped file, a buffer) alive. Immutable, shared by threads.
+@safe
+package struct Matrix: @unchecked Sendable {
+  package let format: StorageFormat
+  package let rows: Int
+  package let columns: Int
+  /// Bytes from one row to the next.
+  package let rowBytes: Int
+  @unsafe package let address: UnsafeRawPointer
+  private let owner: any AnyObject & Sendable
+
+  /// `byteCount` bytes at `address`, kept alive by `owner`, must hold rows x columns elements.
+  ///
+  /// Throws `TensorError.shape` when they don't, or when a row is no whole number of blocks.
+  package init(
+    format: StorageFormat, rows: Int, columns: Int, address: UnsafeRawPointer, byteCount: Int,
+    owner: any AnyObject & Sendable
+  ) throws(TensorError) {
+    guard rows >= 1, columns >= 1, let rowBytes = format.rowBytes(columns: columns) else {
+      throw .shape(
+        "[\(rows), \(columns)] has no whole number of \(format.name) blocks of "
+          + "\(format.blockElements) in a row")
+    }
+    let (needed, overflow) = rowBytes.multipliedReportingOverflow(by: rows)
+    guard !overflow, needed <= byteCount else {
+      throw .shape("[\(rows), \(columns)] \(format.name) needs more than \(byteCount) bytes")
+    }
+    self.format = format
+    self.rows = rows
+    self.columns = columns
+    self.rowBytes = rowBytes
+    unsafe self.address = address
+    self.owner = owner
+  }
+
+  /// Bytes of all rows.
+  package var byteCount: Int { rows * rowBytes }
+
+  /// The rows of `range` as a matrix of their own, sharing the bytes.
+  package func rows(_ range: Range<Int>) throws(TensorError) -> Matrix {
+    guard range.lowerBound >= 0, range.upperBound <= rows, !range.isEmpty else {
+      throw .shape("rows \(range) of a matrix of \(rows)")
+    }
+    return try unsafe Matrix(
+      format: format, rows: range.count, columns: columns,
+      address: address + range.lowerBound * rowBytes, byteCount: range.count * rowBytes,
+      owner: owner)
+  }
+
+  /// Decodes row `row` to `columns` floats at `target`. The caller has checked `row`.
+  @unsafe package func decodeRow(_ row: Int, into target: UnsafeMutablePointer<Float>) {
+    unsafe format.decode(address + row * rowBytes, target, columns)
+  }
+
+  /// Every element decoded, for tests and small vectors.
+  package func decoded() throws(TensorError) -> FloatBuffer {
+    let values = try FloatBuffer(count: rows * columns)
+    for row in 0..<rows {
+      unsafe decodeRow(row, into: values.pointer + row * columns)
+    }
+    return values
+  }
+}

@@ -1,0 +1,60 @@
+package import CQwenKernels
+
+/// How weights lie in memory: sizes, exact decoding, and the fast products that exist for them.
+///
+/// This is the table row that keeps formats out of models: nothing outside `Storage/` asks for a name.
+@safe
+package struct StorageFormat: Sendable {
+  /// Published name, as "Q4_0".
+  package let name: String
+  /// Type number in GGUF files, if it has one.
+  package let ggmlType: UInt32?
+  /// Element type in safetensors files, if it has one.
+  package let safetensorsType: String?
+  /// Elements in one block; rows hold whole blocks.
+  package let blockElements: Int
+  /// Bytes of one block.
+  package let blockBytes: Int
+  /// Decodes a whole number of blocks to float, exactly.
+  @unsafe package let decode: Decode
+  /// Product with float activations, or nil: rows are decoded first, then multiplied as F32.
+  @unsafe package let floatProduct: FloatProduct?
+  /// Product with 8-bit activations, or nil where they are not worth it.
+  @unsafe package let blockProduct: BlockProduct?
+
+  package typealias Decode =
+    @convention(c) (UnsafeRawPointer?, UnsafeMutablePointer<Float>?, Int) -> Void
+  package typealias FloatProduct =
+    @convention(c) (
+      UnsafeRawPointer?, Int, Int, Int, UnsafePointer<Float>?, Int, Int,
+      UnsafeMutablePointer<Float>?, Int
+    ) -> Void
+  package typealias BlockProduct =
+    @convention(c) (
+      UnsafeRawPointer?, Int, Int, Int, UnsafePointer<qk_a8_block>?, Int, Int,
+      UnsafeMutablePointer<Float>?, Int
+    ) -> Void
+
+  /// Every format this build knows. A new one is its file and its name here.
+  package static let all: [StorageFormat] = [.f32, .f16, .bf16, .q4_0, .q4_1, .q8_0]
+
+  /// The format of a GGUF type number.
+  package static func ggml(_ type: UInt32) -> StorageFormat? {
+    all.first { $0.ggmlType == type }
+  }
+
+  /// The format of a safetensors element type, as "BF16".
+  package static func safetensors(_ type: String) -> StorageFormat? {
+    all.first { $0.safetensorsType == type }
+  }
+
+  /// Bytes of a row of `columns` elements; nil if that is no whole number of blocks, or overflows.
+  package func rowBytes(columns: Int) -> Int? {
+    guard columns >= 0, columns % blockElements == 0 else { return nil }
+    let (bytes, overflow) = (columns / blockElements).multipliedReportingOverflow(by: blockBytes)
+    return overflow ? nil : bytes
+  }
+
+  /// Average bits that one weight takes.
+  package var bitsPerWeight: Double { Double(blockBytes * 8) / Double(blockElements) }
+}
