@@ -113,7 +113,7 @@ package final class WorkerPool: @unchecked Sendable {
     guard !threads.isEmpty else { return }
     unsafe shared.runner = nil
     wakeHelpers()
-    for thread in threads { unsafe pthread_join(thread, nil) }
+    for thread in threads { _ = pthread_join(thread, nil) }
     threads.removeAll()
   }
 }

@@ -1,0 +1,143 @@
+internal import CQwenKernels
+
+/// The part of a step that belongs to one sequence: rows `rows` of the batch are its tokens at absolute
+/// positions from `position` on.
+package struct SequenceSpan: Sendable {
+  package let cache: KVCache
+  package let rows: Range<Int>
+  package let position: Int
+  /// From this 0-based position on a query is scaled by ln(position + 1) / ln(logScaleStart); nil for never.
+  package let logScaleStart: Int?
+
+  package init(cache: KVCache, rows: Range<Int>, position: Int, logScaleStart: Int? = nil) {
+    self.cache = cache
+    self.rows = rows
+    self.position = position
+    self.logScaleStart = logScaleStart
+  }
+}
+
+/// What rotation and attention need to know of a layer.
+package struct AttentionShape: Sendable {
+  package let queryHeads: Int
+  package let kvHeads: Int
+  package let headDim: Int
+  package let pairing: RotaryPairing
+  /// A query sees this many positions, itself included; nil for all.
+  package let window: Int?
+
+  package init(
+    queryHeads: Int, kvHeads: Int, headDim: Int, pairing: RotaryPairing, window: Int? = nil
+  ) {
+    self.queryHeads = queryHeads
+    self.kvHeads = kvHeads
+    self.headDim = headDim
+    self.pairing = pairing
+    self.window = window
+  }
+}
+
+/// Norms over each head of queries and keys, before rotation (Qwen3).
+package struct HeadNorms: Sendable {
+  package let query: FloatBuffer
+  package let key: FloatBuffer
+  package let epsilon: Float
+
+  package init(query: FloatBuffer, key: FloatBuffer, epsilon: Float) {
+    self.query = query
+    self.key = key
+    self.epsilon = epsilon
+  }
+}
+
+extension Compute {
+  /// Rotates queries [T, Q*D] and keys [T, K*D] in place, then stores keys and values in the caches.
+  ///
+  /// Row t of the batch uses row t of `table`.
+  package func rotateAndStore(
+    query: Rows, key: Rows, value: Rows, norms: HeadNorms?, shape: AttentionShape,
+    table: RotaryTable, layer: Int, spans: [SequenceSpan]
+  ) throws(TensorError) {
+    guard query.columns == shape.queryHeads * shape.headDim,
+      key.columns == shape.kvHeads * shape.headDim, value.columns == key.columns,
+      table.half * 2 <= shape.headDim
+    else { throw .shape("queries of \(query.columns) and keys of \(key.columns) values") }
+    for span in spans {
+      let job = RotateJob(
+        query: query, key: key, value: value, norms: norms, shape: shape, table: table,
+        layer: layer, span: span)
+      try perToken(job, tokens: span.rows.count)
+    }
+  }
+
+  /// out [T, Q*D] = softmax(q k / sqrt(D)) v over the positions each token may see.
+  package func attend(
+    query: Rows, out: Rows, shape: AttentionShape, layer: Int, spans: [SequenceSpan],
+    scratch: AttentionScratch
+  ) throws(TensorError) {
+    guard query.columns == out.columns, query.tokens == out.tokens else {
+      throw .shape("attention of \(query.columns) into \(out.columns)")
+    }
+    for span in spans {
+      try parallel(
+        AttentionJob(
+          compute: self, query: query, out: out, shape: shape, layer: layer, span: span,
+          scratch: scratch))
+    }
+  }
+}
+
+private struct RotateJob: ParallelJob {
+  let query: Rows
+  let key: Rows
+  let value: Rows
+  let norms: HeadNorms?
+  let shape: AttentionShape
+  let table: RotaryTable
+  let layer: Int
+  let span: SequenceSpan
+
+  func run(part: Int, of count: Int) {
+    let dim = shape.headDim
+    for index in share(span.rows.count, part: part, of: count) {
+      let row = span.rows.lowerBound + index
+      for head in 0..<shape.queryHeads {
+        unsafe rotate(query.row(row) + head * dim, row: row, norm: norms?.query)
+      }
+      for head in 0..<shape.kvHeads {
+        unsafe rotate(key.row(row) + head * dim, row: row, norm: norms?.key)
+        unsafe store(row: row, head: head, position: span.position + index)
+      }
+    }
+  }
+
+  private func rotate(_ x: UnsafeMutablePointer<Float>, row: Int, norm: FloatBuffer?) {
+    if let norm, let norms {
+      unsafe qk_rms_norm(x, norm.pointer, norms.epsilon, x, shape.headDim)
+    }
+    let cosine = unsafe table.cosine.pointer + row * table.half
+    let sine = unsafe table.sine.pointer + row * table.half
+    switch shape.pairing {
+    case .halves: unsafe qk_rope_halves(x, cosine, sine, table.half)
+    case .pairs: unsafe qk_rope_pairs(x, cosine, sine, table.half)
+    }
+  }
+
+  private func store(row: Int, head: Int, position: Int) {
+    let (page, slot) = position.quotientAndRemainder(dividingBy: KVShape.pagePositions)
+    let kv = span.cache.shape
+    let bytes = shape.headDim * kv.element.bytes
+    let keys = unsafe span.cache.keys(page: page, layer: layer, head: head) + slot * bytes
+    let values = unsafe keys + kv.runBytes
+    let k = unsafe key.row(row) + head * shape.headDim
+    let v = unsafe value.row(row) + head * shape.headDim
+    switch kv.element {
+    case .f16:
+      unsafe qk_f16_encode(k, keys.assumingMemoryBound(to: UInt16.self), shape.headDim)
+      unsafe qk_f16_encode(v, values.assumingMemoryBound(to: UInt16.self), shape.headDim)
+    case .f32:
+      unsafe keys.copyMemory(from: k, byteCount: bytes)
+      unsafe values.copyMemory(from: v, byteCount: bytes)
+    }
+  }
+}

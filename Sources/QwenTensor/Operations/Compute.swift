@@ -1,0 +1,82 @@
+internal import CQwenKernels
+
+/// What the operations of one session share: threads, mode, the control word and scratch memory.
+///
+/// Used by one forward pass at a time, within `WorkerPool.exclusive`. Allocates only when created.
+@safe
+package final class Compute: @unchecked Sendable {
+  /// Parts a job is split into.
+  package let threads: Int
+  /// True: weights are decoded and multiplied as floats, exactly as a float32 reference does.
+  package let isExact: Bool
+  package let control: RunControl
+  package let maximumTokens: Int
+  package let maximumColumns: Int
+  /// Serves float products if the host asked for OpenBLAS.
+  package let blas: OpenBLAS?
+
+  /// Rows decoded at once for formats without a float product.
+  static let decodedRows = 8
+
+  private let blocks: Buffer
+  private let decoded: FloatBuffer
+  private let outputs: FloatBuffer
+
+  /// Scratch for up to `maximumTokens` tokens of up to `maximumColumns` values.
+  package init(
+    threads: Int, isExact: Bool, control: RunControl, maximumTokens: Int, maximumColumns: Int,
+    blas: OpenBLAS? = nil
+  ) throws(TensorError) {
+    self.threads = max(1, threads)
+    self.isExact = isExact
+    self.control = control
+    self.maximumTokens = max(1, maximumTokens)
+    self.maximumColumns = (max(1, maximumColumns) + 31) / 32 * 32
+    self.blas = blas
+    let blockCount = self.maximumTokens * (self.maximumColumns / 32)
+    blocks = try Buffer(byteCount: blockCount * MemoryLayout<qk_a8_block>.stride)
+    decoded = try FloatBuffer(
+      count: self.threads * Self.decodedRows * self.maximumColumns)
+    outputs = try FloatBuffer(count: self.maximumTokens * self.maximumColumns)
+  }
+
+  /// Bytes of scratch that `init` takes for these sizes.
+  package static func scratchBytes(threads: Int, tokens: Int, columns: Int) -> Int {
+    let columns = (columns + 31) / 32 * 32
+    return tokens * columns / 32 * MemoryLayout<qk_a8_block>.stride
+      + threads * decodedRows * columns * 4 + tokens * columns * 4
+  }
+
+  @unsafe var blockPointer: UnsafeMutablePointer<qk_a8_block> {
+    unsafe blocks.address.assumingMemoryBound(to: qk_a8_block.self)
+  }
+
+  @unsafe func decodedPointer(part: Int) -> UnsafeMutablePointer<Float> {
+    unsafe decoded.pointer + part * Self.decodedRows * maximumColumns
+  }
+
+  @unsafe var outputPointer: UnsafeMutablePointer<Float> { unsafe outputs.pointer }
+
+  /// Runs a job on the pool and throws if the run was told to stop meanwhile.
+  func parallel<Job: ParallelJob>(_ job: Job) throws(TensorError) {
+    WorkerPool.shared.run(job, parts: threads)
+    try control.check()
+  }
+
+  /// Runs a job whose parts are tokens: on this thread alone if there is one token.
+  func perToken<Job: ParallelJob>(_ job: Job, tokens: Int) throws(TensorError) {
+    if tokens > 1 {
+      try parallel(job)
+    } else {
+      job.run(part: 0, of: 1)
+    }
+  }
+}
+
+/// The share of `count` items that part `part` of `parts` works on, in multiples of `unit`.
+func share(_ count: Int, part: Int, of parts: Int, unit: Int = 1) -> Range<Int> {
+  let units = (count + unit - 1) / unit
+  let first = units * part / parts * unit
+  let last = units * (part + 1) / parts * unit
+  return min(first, count)..<min(last, count)
+}

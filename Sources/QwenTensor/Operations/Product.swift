@@ -1,0 +1,194 @@
+internal import CQwenKernels
+
+extension Compute {
+  /// y = W x + b for each token.
+  package func multiply(_ w: Linear, _ x: Rows, into y: Rows) throws(TensorError) {
+    try product(x, [.init(w, y)], .store)
+  }
+
+  /// Three products of the same activations in one parallel region: queries, keys and values.
+  package func multiply(
+    _ x: Rows, _ a: (Linear, Rows), _ b: (Linear, Rows), _ c: (Linear, Rows)
+  ) throws(TensorError) {
+    try product(x, [.init(a.0, a.1), .init(b.0, b.1), .init(c.0, c.1)], .store)
+  }
+
+  /// residual += W x + b.
+  package func multiplyAdd(_ w: Linear, _ x: Rows, into residual: Rows) throws(TensorError) {
+    try product(x, [.init(w, residual)], .add)
+  }
+
+  /// out = silu(G x) * (U x), the first half of a gated MLP; `up` [T, I] is scratch.
+  package func multiplyGated(
+    gate: Linear, up: Linear, _ x: Rows, out: Rows, scratch: Rows
+  ) throws(TensorError) {
+    try product(x, [.init(gate, out), .init(up, scratch)], .gate)
+  }
+
+  private func product(
+    _ x: Rows, _ outputs: [Output], _ mode: ProductJob.Mode
+  ) throws(TensorError) {
+    for output in outputs {
+      let w = output.linear.weight
+      guard w.columns == x.columns, w.rows == output.rows.columns,
+        x.tokens == output.rows.tokens, x.tokens <= maximumTokens,
+        w.columns <= maximumColumns, mode != .add || w.rows <= maximumColumns
+      else {
+        throw .shape(
+          "[\(w.rows), \(w.columns)] times [\(x.tokens), \(x.columns)] into "
+            + "[\(output.rows.tokens), \(output.rows.columns)]")
+      }
+    }
+    guard x.tokens > 0 else { return }
+    if !isExact, outputs.contains(where: { unsafe $0.linear.weight.format.blockProduct != nil }) {
+      try perToken(QuantizeJob(compute: self, x: x), tokens: x.tokens)
+    }
+    try parallel(ProductJob(compute: self, x: x, outputs: outputs, mode: mode))
+  }
+}
+
+/// One matrix of a product and where its result goes.
+struct Output: Sendable {
+  let linear: Linear
+  let rows: Rows
+
+  init(_ linear: Linear, _ rows: Rows) {
+    self.linear = linear
+    self.rows = rows
+  }
+}
+
+/// Quantises activations to 8-bit blocks, a share of the tokens a part.
+private struct QuantizeJob: ParallelJob {
+  let compute: Compute
+  let x: Rows
+
+  func run(part: Int, of count: Int) {
+    for token in share(x.tokens, part: part, of: count) {
+      unsafe qk_a8_quantize(
+        x.row(token), compute.blockPointer + token * (x.columns / 32), x.columns)
+    }
+  }
+}
+
+/// Products of one set of activations with up to three matrices, a static share of the rows a part.
+///
+/// Between row blocks of about a millisecond it looks at the control word.
+private struct ProductJob: ParallelJob {
+  enum Mode { case store, add, gate }
+
+  let compute: Compute
+  let x: Rows
+  let outputs: [Output]
+  let mode: Mode
+
+  /// Multiplications between two looks at the control word: under a millisecond on one core.
+  private static let blockWork = 8_000_000
+  /// Shares begin at multiples of this, the largest tile of a kernel.
+  private static let unit = 8
+
+  func run(part: Int, of count: Int) {
+    switch mode {
+    case .store:
+      for output in outputs {
+        forEachBlock(rows: output.linear.weight.rows, part, count) { rows in
+          multiply(output.linear, rows, into: output.rows, part: part)
+        }
+      }
+    case .add:
+      let output = outputs[0]
+      forEachBlock(rows: output.linear.weight.rows, part, count) { rows in
+        multiplyAdd(output.linear, rows, into: output.rows, part: part)
+      }
+    case .gate:
+      let (gate, up) = (outputs[0], outputs[1])
+      forEachBlock(rows: gate.linear.weight.rows, part, count) { rows in
+        multiply(gate.linear, rows, into: gate.rows, part: part)
+        multiply(up.linear, rows, into: up.rows, part: part)
+        for token in 0..<x.tokens {
+          let target = unsafe gate.rows.row(token) + rows.lowerBound
+          unsafe qk_silu_multiply(
+            target, up.rows.row(token) + rows.lowerBound, target, rows.count)
+        }
+      }
+    }
+  }
+
+  private func forEachBlock(
+    rows total: Int, _ part: Int, _ count: Int, _ body: (Range<Int>) -> Void
+  ) {
+    let rows = share(total, part: part, of: count, unit: Self.unit)
+    let step = max(Self.unit, Self.blockWork / max(1, x.columns * x.tokens) / Self.unit * Self.unit)
+    var first = rows.lowerBound
+    while first < rows.upperBound, !compute.control.shouldStop {
+      let last = min(first + step, rows.upperBound)
+      body(first..<last)
+      first = last
+    }
+  }
+
+  /// Rows `rows` of W x + b into the same columns of `y`.
+  private func multiply(_ linear: Linear, _ rows: Range<Int>, into y: Rows, part: Int) {
+    unsafe raw(
+      linear.weight, rows, y: y.row(0) + rows.lowerBound, stride: y.stride, part: part)
+    guard let bias = linear.bias else { return }
+    for token in 0..<x.tokens {
+      unsafe qk_add(
+        y.row(token) + rows.lowerBound, bias.pointer + rows.lowerBound, rows.count)
+    }
+  }
+
+  private func multiplyAdd(_ linear: Linear, _ rows: Range<Int>, into y: Rows, part: Int) {
+    let stride = linear.weight.rows
+    let sum = unsafe compute.outputPointer + rows.lowerBound
+    unsafe raw(linear.weight, rows, y: sum, stride: stride, part: part)
+    for token in 0..<x.tokens {
+      let product = unsafe sum + token * stride
+      if let bias = linear.bias {
+        unsafe qk_add(product, bias.pointer + rows.lowerBound, rows.count)
+      }
+      unsafe qk_add(y.row(token) + rows.lowerBound, product, rows.count)
+    }
+  }
+
+  /// y[t * stride + i] = row (rows.lowerBound + i) of W times token t.
+  private func raw(
+    _ w: Matrix, _ rows: Range<Int>, y: UnsafeMutablePointer<Float>, stride: Int, part: Int
+  ) {
+    let source = unsafe w.address + rows.lowerBound * w.rowBytes
+    if !compute.isExact, let product = unsafe w.format.blockProduct {
+      unsafe product(
+        source, w.rowBytes, rows.count, w.columns, compute.blockPointer, x.columns / 32, x.tokens,
+        y, stride)
+    } else if let product = unsafe w.format.floatProduct, compute.blas == nil {
+      unsafe product(
+        source, w.rowBytes, rows.count, w.columns, x.row(0), x.stride, x.tokens, y, stride)
+    } else {
+      unsafe decodedProduct(w, rows, y: y, stride: stride, part: part)
+    }
+  }
+
+  /// The general way: decode a few rows, multiply them as floats.
+  private func decodedProduct(
+    _ w: Matrix, _ rows: Range<Int>, y: UnsafeMutablePointer<Float>, stride: Int, part: Int
+  ) {
+    let scratch = unsafe compute.decodedPointer(part: part)
+    var first = rows.lowerBound
+    while first < rows.upperBound {
+      let count = min(Compute.decodedRows, rows.upperBound - first)
+      for row in 0..<count {
+        unsafe w.decodeRow(first + row, into: scratch + row * w.columns)
+      }
+      let target = unsafe y + (first - rows.lowerBound)
+      if let blas = compute.blas {
+        unsafe blas.multiply(
+          weights: scratch, rows: count, columns: w.columns, x: x.row(0), xStride: x.stride,
+          tokens: x.tokens, y: target, yStride: stride)
+      } else {
+        unsafe qk_f32_matmul(
+          scratch, w.columns * 4, count, w.columns, x.row(0), x.stride, x.tokens, target, stride)
+      }
+      first += count
+    }
+  }
+}
