@@ -46,7 +46,7 @@ package final class KVCache: @unchecked Sendable {
     self.shape = shape
     self.capacity = capacity
     let count = (capacity + KVShape.pagePositions - 1) / KVShape.pagePositions
-    table = try Buffer(byteCount: max(1, count) * unsafe MemoryLayout<UnsafeMutableRawPointer>.stride)
+    table = try Buffer(byteCount: max(1, count) * MemoryLayout<UInt>.stride)
   }
 
   /// Bytes held by pages now.

@@ -106,7 +106,7 @@ private struct RotateJob: ParallelJob {
       }
       for head in 0..<shape.kvHeads {
         unsafe rotate(key.row(row) + head * dim, row: row, norm: norms?.key)
-        unsafe store(row: row, head: head, position: span.position + index)
+        store(row: row, head: head, position: span.position + index)
       }
     }
   }
