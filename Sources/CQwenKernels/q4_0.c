@@ -1,0 +1,32 @@
+#include "internal.h"
+
+// 18 bytes: half d, 16 bytes; byte j has value j in its low and value 16 + j in its high four bits; d (q - 8).
+#define BLOCK_BYTES 18
+#define SCALE(block) qk_half_to_float(qk_load_u16(block))
+
+static inline void unpack(const uint8_t *block, int8_t *q) {
+  for (int j = 0; j < 16; j++) {
+    q[j] = (int8_t)((block[2 + j] & 15) - 8);
+    q[16 + j] = (int8_t)((block[2 + j] >> 4) - 8);
+  }
+}
+
+#if QK_X86
+QK_AVX2_INLINE __m256i unpack_avx2(const uint8_t *block) {
+  __m128i low = _mm_loadu_si128((const __m128i *)(block + 2));
+  __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(low), _mm_srli_epi16(low, 4), 1);
+  return _mm256_sub_epi8(_mm256_and_si256(both, _mm256_set1_epi8(15)), _mm256_set1_epi8(8));
+}
+#endif
+
+void qk_q4_0_decode(const void *source, float *values, size_t count) {
+  const uint8_t *block = source;
+  for (size_t b = 0; b < count / QK_BLOCK; b++, block += BLOCK_BYTES) {
+    int8_t q[QK_BLOCK];
+    unpack(block, q);
+    for (int k = 0; k < QK_BLOCK; k++) values[b * QK_BLOCK + k] = SCALE(block) * q[k];
+  }
+}
+
+#define QK_NAME(part) qk_q4_0_##part
+#include "blocks.h"
