@@ -1,5 +1,5 @@
 internal import QwenFormats
-package import QwenTensor
+internal import QwenTensor
 
 /// A place in the forward pass that an observer may look at.
 package enum Stage: Sendable, Equatable {

@@ -38,7 +38,7 @@ private import CJansson
     let flags = Int(JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY)
     // A buffer without address is empty: any address does for no bytes.
     let parsed =
-      if let start = unsafe text.baseAddress {
+      if let start = text.baseAddress {
         unsafe json_loadb(start, text.count, flags, &failure)
       } else {
         unsafe json_loadb("", 0, flags, &failure)

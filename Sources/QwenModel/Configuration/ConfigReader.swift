@@ -33,8 +33,8 @@ struct ConfigReader {
   }
 
   /// A string, nil if it is not there.
-  func string(_ name: String) throws(FormatError) -> String? {
-    guard let (name, value) = first([name]) else { return nil }
+  func string(_ names: String...) throws(FormatError) -> String? {
+    guard let (name, value) = first(names) else { return nil }
     guard let string = value.string else { throw wrong(name, value, "a string") }
     return string
   }

@@ -7,8 +7,11 @@ extension ModelConfiguration {
   package init(config: JSONObject, path: String) throws(FormatError) {
     let reader = ConfigReader(object: config, path: path)
     let family = try ModelConfiguration.family(reader)
-    self = try (family == .qwen ? .firstGeneration(reader) : .later(reader, family))
-      .checked(path: path)
+    let read =
+      family == .qwen
+      ? try ModelConfiguration.firstGeneration(reader)
+      : try ModelConfiguration.later(reader, family)
+    self = try read.checked(path: path)
   }
 
   private static func family(_ reader: ConfigReader) throws(FormatError) -> ModelFamily {
@@ -102,7 +105,7 @@ extension ModelConfiguration {
     _ reader: ConfigReader?, context: Int
   ) throws(FormatError) -> RotaryScaling {
     guard let reader else { return .none }
-    let type = try reader.string("rope_type") ?? reader.string("type") ?? "default"
+    let type = try reader.string("rope_type", "type") ?? "default"
     switch type {
     case "default": return .none
     case "linear": return .linear(factor: try positive(reader, "factor"))

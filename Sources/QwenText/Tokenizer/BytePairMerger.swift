@@ -102,7 +102,7 @@ struct BytePairMerger: Sendable {
     for index in 0..<count {
       let pair =
         index + 1 < count
-        ? pairs.find(scratch.ids[index], scratch.ids[index + 1]) : (PairTable.noRank, -1)
+        ? pairs.find(scratch.ids[index], scratch.ids[index + 1]) : (rank: PairTable.noRank, id: -1)
       scratch.ranks.append(pair.rank)
       scratch.merged.append(pair.id)
       scratch.next.append(Int32(truncatingIfNeeded: index + 1))

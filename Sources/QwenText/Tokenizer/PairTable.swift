@@ -35,7 +35,8 @@ struct PairTable: Sendable {
   @inline(__always)
   private func home(_ key: UInt64) -> Int {
     let product = key.multipliedFullWidth(by: 0xD6E8_FEB8_6659_FD93)
-    return Int(truncatingIfNeeded: ((product.high ^ product.low) &* 0x9E37_79B9_7F4A_7C15) &>> shift)
+    return Int(
+      truncatingIfNeeded: ((product.high ^ product.low) &* 0x9E37_79B9_7F4A_7C15) &>> shift)
   }
 
   /// What the pair merges into; rank `noRank` and id -1 if it does not.

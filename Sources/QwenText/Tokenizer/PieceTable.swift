@@ -45,7 +45,8 @@ struct PieceTable: Sendable {
 
   @inline(never)
   private static func longKey(_ text: Span<UInt8>, _ start: Int, _ end: Int) -> UInt64 {
-    let bytes = text.bytes
+    // UInt8 has no padding, so its bytes may be read raw.
+    let bytes = unsafe text.bytes
     var hash = UInt64(truncatingIfNeeded: end &- start) &* 0x9E37_79B9_7F4A_7C15
     var index = start
     while end &- index >= 8 {

@@ -29,7 +29,9 @@ package struct StreamingDecoder: Sendable {
     var bytes: [UInt8] = []
     bytes.reserveCapacity(pending.count)
     var index = 0
-    let span = pending.span
+    // A copy of the array, not of its storage: the span must not hold on to `self`.
+    let held = pending
+    let span = held.span
     scan: while index < span.count {
       switch UTF8Text.unit(span, index) {
       case .whole(let width):

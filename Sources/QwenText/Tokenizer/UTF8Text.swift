@@ -81,7 +81,8 @@ enum UTF8Text {
   static func validate(
     _ text: Span<UInt8>, _ classes: UnicodeClasses
   ) throws(TokenizerError) -> Int? {
-    let bytes = text.bytes
+    // UInt8 has no padding, so its bytes may be read raw.
+    let bytes = unsafe text.bytes
     let count = text.count
     var unstable: Int? = nil
     var index = 0
