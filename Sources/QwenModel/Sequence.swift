@@ -13,13 +13,16 @@ package final class Sequence: @unchecked Sendable {
   /// Number of evaluated tokens: the position of the next one.
   package var length: Int { cache.length }
 
-  /// Fixes the angles if nothing is cached yet; `length` is that of the whole first prompt.
+  /// Fixes the angles if they are not; `length` is that of the whole first prompt.
   package func begin(_ configuration: ModelConfiguration, promptLength length: Int) {
-    if cache.length == 0 || plan == nil { plan = configuration.rotaryPlan(length: length) }
+    if plan == nil { plan = configuration.rotaryPlan(length: length) }
   }
 
-  /// Forgets the tokens from `position` on.
-  package func truncate(_ position: Int) { cache.truncate(position) }
+  /// Forgets the tokens from `position` on; the angles too once nothing is left.
+  package func truncate(_ position: Int) {
+    cache.truncate(position)
+    if position <= 0 { plan = nil }
+  }
 }
 
 /// What one step adds to one sequence.
