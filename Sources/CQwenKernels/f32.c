@@ -1,0 +1,11 @@
+// IEEE single precision.
+#include "lanes.h"
+
+void qk_f32_decode(const void *source, float *values, size_t count) {
+  memcpy(values, source, count * sizeof(float));
+}
+
+void qk_f32_matmul(const void *weights, size_t row_bytes, size_t rows, size_t columns,
+                   const float *x, size_t x_stride, size_t tokens, float *y, size_t y_stride) {
+  qk_matmul_scalar(qk_load_f32, weights, row_bytes, rows, columns, x, x_stride, tokens, y, y_stride);
+}
