@@ -1,0 +1,47 @@
+// Pieces of the AVX2 and AVX-512 twins: loads of 8 elements of a float format, sums over lanes.
+#ifndef QK_SIMD_H
+#define QK_SIMD_H
+
+#include "lanes.h"
+
+#if QK_X86
+
+#if defined(__clang__)
+#define QK_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define QK_UNROLL _Pragma("GCC unroll 32")
+#endif
+
+// How floats lie in memory. Known when compiled wherever it is a parameter.
+typedef enum { QK_F32, QK_F16, QK_BF16 } qk_element;
+
+QK_INLINE size_t qk_element_bytes(qk_element element) { return element == QK_F32 ? 4 : 2; }
+
+QK_INLINE QK_AVX2 __m256 qk_load8(qk_element element, const uint8_t *source) {
+  if (element == QK_F32) {
+    return _mm256_loadu_ps((const float *)source);
+  }
+  const __m128i bits = _mm_loadu_si128((const __m128i *)source);
+  if (element == QK_F16) {
+    return _mm256_cvtph_ps(bits);
+  }
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+}
+
+// The first count (under 8) elements, then zeros; reads nothing behind them. Rare, so kept out of line.
+static __attribute__((noinline, unused)) QK_AVX2 __m256
+qk_load_part(qk_element element, const uint8_t *source, size_t count) {
+  uint8_t padded[32] = {0};
+  memcpy(padded, source, count * qk_element_bytes(element));
+  return qk_load8(element, padded);
+}
+
+// As qk_sum_lanes.
+QK_INLINE QK_AVX2 float qk_sum8(__m256 lanes) {
+  __m128 sum = _mm_add_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps(lanes, 1));
+  sum = _mm_add_ps(sum, _mm_movehl_ps(sum, sum));
+  return _mm_cvtss_f32(_mm_add_ss(sum, _mm_movehdup_ps(sum)));
+}
+
+#endif
+#endif

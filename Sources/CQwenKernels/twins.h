@@ -1,0 +1,22 @@
+// The faster twins behind the functions of the public header.
+#ifndef QK_TWINS_H
+#define QK_TWINS_H
+
+#include "isa.h"
+
+#if QK_X86
+
+// ---- float_avx2.c float_avx512.c ------------------------------------------------------------------------
+
+typedef void qk_float_matmul(const void *weights, size_t row_bytes, size_t rows, size_t columns,
+                             const float *x, size_t x_stride, size_t tokens, float *y,
+                             size_t y_stride);
+qk_float_matmul qk_f32_matmul_avx2, qk_f16_matmul_avx2, qk_bf16_matmul_avx2;
+qk_float_matmul qk_f32_matmul_avx512, qk_f16_matmul_avx512, qk_bf16_matmul_avx512;
+
+void qk_f16_decode_avx2(const void *source, float *values, size_t count);
+void qk_bf16_decode_avx2(const void *source, float *values, size_t count);
+void qk_f16_encode_avx2(const float *values, void *target, size_t count);
+
+#endif
+#endif
