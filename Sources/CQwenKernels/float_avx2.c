@@ -9,7 +9,6 @@ enum {
   TOKENS = 3, // so many tokens; 4 x 3 sums, 3 activations and 1 weight fill the 16 registers
   // Bytes of weights that stay in the second-level cache while all tokens pass.
   RESIDENT_BYTES = 128 << 10,
-  PREFETCH_BYTES = 1024,
 };
 
 typedef struct {
@@ -25,20 +24,25 @@ QK_INLINE QK_AVX2 void tile(qk_element element, const int rows, const int tokens
   const size_t bytes = qk_element_bytes(element);
   __m256 sums[ROWS * TOKENS];
   QK_UNROLL for (int i = 0; i < rows * tokens; i++) { sums[i] = _mm256_setzero_ps(); }
+  const uint8_t *ahead = o.weights + qk_prefetch_distance((size_t)rows * o.row_bytes);
   size_t k = 0;
   for (; k + 8 <= o.columns; k += 8) {
+    if (tokens == 1) {
+      qk_prefetch(ahead + k * bytes * (size_t)rows, 8 * bytes * (size_t)rows);
+    }
     __m256 x[TOKENS];
     QK_UNROLL for (int t = 0; t < tokens; t++) {
       x[t] = _mm256_loadu_ps(o.x + (size_t)t * o.x_stride + k);
     }
     QK_UNROLL for (int r = 0; r < rows; r++) {
       const uint8_t *source = o.weights + (size_t)r * o.row_bytes + k * bytes;
-      if (tokens == 1) {
-        _mm_prefetch((const char *)source + PREFETCH_BYTES, _MM_HINT_T0);
-      }
       const __m256 w = qk_load8(element, source);
       QK_UNROLL for (int t = 0; t < tokens; t++) {
         sums[r * tokens + t] = _mm256_fmadd_ps(w, x[t], sums[r * tokens + t]);
+        if (tokens == TOKENS) {
+          // The next weight is loaded after this: with one more in flight the compiler spills sums.
+          __asm__ volatile("" : "+x"(sums[r * tokens + t])::"memory");
+        }
       }
     }
   }
