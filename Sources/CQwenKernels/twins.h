@@ -18,5 +18,13 @@ void qk_f16_decode_avx2(const void *source, float *values, size_t count);
 void qk_bf16_decode_avx2(const void *source, float *values, size_t count);
 void qk_f16_encode_avx2(const float *values, void *target, size_t count);
 
+// ---- blocks_avx2.c blocks_avx512.c ----------------------------------------------------------------------
+
+typedef void qk_block_matmul(const void *weights, size_t row_bytes, size_t rows, size_t columns,
+                             const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,
+                             size_t y_stride);
+qk_block_matmul qk_q4_0_matmul_a8_avx2, qk_q4_1_matmul_a8_avx2, qk_q8_0_matmul_a8_avx2;
+qk_block_matmul qk_q4_0_matmul_a8_avx512, qk_q4_1_matmul_a8_avx512, qk_q8_0_matmul_a8_avx512;
+
 #endif
 #endif
