@@ -1,9 +1,16 @@
 // Activations in 8 bits.
 #include "half.h"
+#include "twins.h"
 
 #include <math.h>
 
 void qk_a8_quantize(const float *x, qk_a8_block *blocks, size_t count) {
+#if QK_X86
+  if (qk_isa() >= QK_ISA_AVX2) {
+    qk_a8_quantize_avx2(x, blocks, count);
+    return;
+  }
+#endif
   for (size_t b = 0; b < count / 32; b++, x += 32) {
     qk_a8_block *block = blocks + b;
     // As integers, magnitudes are ordered: finite, infinity, NaN.

@@ -1,8 +1,14 @@
 // Reductions over one row of logits.
 #include "exp.h"
+#include "twins.h"
 
 // NaN compares with nothing, so it is skipped; strictly greater keeps the lowest index.
 int64_t qk_argmax(const float *x, size_t count) {
+#if QK_X86
+  if (qk_isa() >= QK_ISA_AVX2) {
+    return qk_argmax_avx2(x, count);
+  }
+#endif
   int64_t best = -1;
   for (size_t k = 0; k < count; k++) {
     if (x[k] == x[k] && (best < 0 || x[k] > x[best])) {
@@ -14,6 +20,11 @@ int64_t qk_argmax(const float *x, size_t count) {
 
 // Lane l of 8 adds exp(x[k] - maximum) of k = l, l + 8, ... in double.
 double qk_log_sum_exp(const float *x, size_t count) {
+#if QK_X86
+  if (qk_isa() >= QK_ISA_AVX2) {
+    return qk_log_sum_exp_avx2(x, count);
+  }
+#endif
   float maximum = -INFINITY;
   for (size_t k = 0; k < count; k++) {
     if (x[k] != x[k]) {
@@ -34,6 +45,11 @@ double qk_log_sum_exp(const float *x, size_t count) {
 }
 
 int32_t qk_all_finite(const float *x, size_t count) {
+#if QK_X86
+  if (qk_isa() >= QK_ISA_AVX2) {
+    return qk_all_finite_avx2(x, count);
+  }
+#endif
   uint32_t largest = 0;
   for (size_t k = 0; k < count; k++) {
     const uint32_t magnitude = qk_bits_of(x[k]) & 0x7fffffff;
