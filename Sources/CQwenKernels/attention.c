@@ -5,6 +5,7 @@
 // multiplied by the correction and takes fma(weight, value, element) position by position.
 #include "exp.h"
 #include "lanes.h"
+#include "twins.h"
 
 QK_INLINE void page_scalar(qk_load *load, size_t bytes, const float *q, size_t q_stride,
                            size_t queries, const uint8_t *keys, const uint8_t *values, size_t dim,
@@ -49,6 +50,13 @@ void qk_attention_page_f32(const float *q, size_t q_stride, size_t queries, cons
                            const float *values, size_t dim, const int32_t *first,
                            const int32_t *visible, float *maximum, float *sum, float *out,
                            size_t out_stride) {
+#if QK_X86
+  if (qk_isa() >= QK_ISA_AVX2) {
+    qk_attention_page_f32_avx2(q, q_stride, queries, keys, values, dim, first, visible, maximum,
+                               sum, out, out_stride);
+    return;
+  }
+#endif
   page_scalar(qk_load_f32, 4, q, q_stride, queries, (const uint8_t *)keys, (const uint8_t *)values,
               dim, first, visible, maximum, sum, out, out_stride);
 }
@@ -57,6 +65,13 @@ void qk_attention_page_f16(const float *q, size_t q_stride, size_t queries, cons
                            const uint16_t *values, size_t dim, const int32_t *first,
                            const int32_t *visible, float *maximum, float *sum, float *out,
                            size_t out_stride) {
+#if QK_X86
+  if (qk_isa() >= QK_ISA_AVX2) {
+    qk_attention_page_f16_avx2(q, q_stride, queries, keys, values, dim, first, visible, maximum,
+                               sum, out, out_stride);
+    return;
+  }
+#endif
   page_scalar(qk_load_f16, 2, q, q_stride, queries, (const uint8_t *)keys, (const uint8_t *)values,
               dim, first, visible, maximum, sum, out, out_stride);
 }

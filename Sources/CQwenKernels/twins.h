@@ -40,5 +40,16 @@ double qk_log_sum_exp_avx2(const float *x, size_t count);
 int32_t qk_all_finite_avx2(const float *x, size_t count);
 void qk_a8_quantize_avx2(const float *x, qk_a8_block *blocks, size_t count);
 
+// ---- attention_avx2.c -----------------------------------------------------------------------------------
+
+void qk_attention_page_f32_avx2(const float *q, size_t q_stride, size_t queries, const float *keys,
+                                const float *values, size_t dim, const int32_t *first,
+                                const int32_t *visible, float *maximum, float *sum, float *out,
+                                size_t out_stride);
+void qk_attention_page_f16_avx2(const float *q, size_t q_stride, size_t queries, const uint16_t *keys,
+                                const uint16_t *values, size_t dim, const int32_t *first,
+                                const int32_t *visible, float *maximum, float *sum, float *out,
+                                size_t out_stride);
+
 #endif
 #endif
