@@ -35,7 +35,7 @@ QK_INLINE QK_AVX512 void one_token(qk_format format, const uint8_t *first, size_
   const uint8_t *ahead = first + qk_prefetch_distance(8 * row_bytes);
   __m256 total = _mm256_setzero_ps();
   for (size_t b = 0; b < blocks; b++) {
-    qk_prefetch(ahead + 8 * b * bytes, 8 * bytes);
+    qk_prefetch_block8(format, ahead, row_bytes, b);
     const qk_block8 block = qk_load_block8(format, row, b * bytes);
     __m256i even = _mm256_set1_epi32(-offset_of(format) * x[b].sum);
     __m256i odd = _mm256_setzero_si256();

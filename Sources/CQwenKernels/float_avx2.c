@@ -28,7 +28,7 @@ QK_INLINE QK_AVX2 void tile(qk_element element, const int rows, const int tokens
   size_t k = 0;
   for (; k + 8 <= o.columns; k += 8) {
     if (tokens == 1) {
-      qk_prefetch(ahead + k * bytes * (size_t)rows, 8 * bytes * (size_t)rows);
+      qk_prefetch_rows(ahead + k * bytes, o.row_bytes, rows);
     }
     __m256 x[TOKENS];
     QK_UNROLL for (int t = 0; t < tokens; t++) {

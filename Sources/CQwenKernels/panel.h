@@ -83,6 +83,17 @@ QK_INLINE QK_AVX2 qk_block8 qk_load_block8(qk_format format, const uint8_t *cons
   return block;
 }
 
+// Fetches the blocks of 8 rows that one token needs later.
+QK_INLINE void qk_prefetch_block8(qk_format format, const uint8_t *ahead, size_t row_bytes,
+                                  size_t b) {
+  const size_t bytes = qk_block_bytes(format);
+  if (format == QK_Q8_0) {
+    qk_prefetch_rows(ahead + b * bytes, row_bytes, 8);
+  } else {
+    qk_prefetch(ahead + 8 * b * bytes, 8 * bytes);
+  }
+}
+
 // 4 activations, repeated for every row.
 QK_INLINE QK_AVX2 __m256i qk_four(const qk_a8_block *x, int g) {
   int32_t four;

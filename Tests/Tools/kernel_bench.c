@@ -6,6 +6,7 @@
 //   /tmp/kernel_bench [columns] [tokens] [format]
 #include <CQwenKernels.h>
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,6 +91,49 @@ static double best_time(size_t f, const uint8_t *weights, size_t rows, size_t co
   return best;
 }
 
+// Attention of some queries over 64 pages, in GMAC/s: scores and weighted values.
+static void attention(size_t queries) {
+  enum { DIM = 128, PAGES = 64 };
+  const size_t page = QK_PAGE_POSITIONS * DIM;
+  uint16_t *cache = allocate(PAGES * 2 * page * 2);
+  float *q = allocate(queries * DIM * 4);
+  float *out = allocate(queries * DIM * 4);
+  float *state = allocate(queries * 2 * 4);
+  int32_t *limits = allocate(queries * 2 * 4);
+  for (size_t i = 0; i < PAGES * 2 * page; i++) {
+    const float value = number();
+    qk_f16_encode(&value, cache + i, 1);
+  }
+  for (size_t i = 0; i < queries * DIM; i++) q[i] = number() / 8;
+  for (size_t i = 0; i < queries; i++) {
+    limits[i] = 0;
+    limits[queries + i] = QK_PAGE_POSITIONS;
+  }
+  for (int32_t isa = 0; isa <= 2; isa++) {
+    if (qk_cpu_force(isa) != isa) continue;
+    double best = 1e9;
+    const double end = now() + 0.3;
+    do {
+      const double start = now();
+      for (size_t i = 0; i < queries; i++) state[i] = -INFINITY, state[queries + i] = 0;
+      memset(out, 0, queries * DIM * 4);
+      for (size_t p = 0; p < PAGES; p++) {
+        qk_attention_page_f16(q, DIM, queries, cache + 2 * p * page, cache + (2 * p + 1) * page, DIM,
+                              limits, limits + queries, state, state + queries, out, DIM);
+      }
+      const double took = now() - start;
+      best = took < best ? took : best;
+    } while (now() < end);
+    printf("attention f16 %-7s %2zu queries %6.2f GMAC/s\n", sets[isa], queries,
+           (double)(PAGES * 2 * page * queries) / best / 1e9);
+  }
+  free(cache);
+  free(q);
+  free(out);
+  free(state);
+  free(limits);
+}
+
 int main(int count, char **arguments) {
   const size_t columns = count > 1 ? (size_t)atoi(arguments[1]) : 2048;
   const size_t tokens = count > 2 ? (size_t)atoi(arguments[2]) : 128;
@@ -128,5 +172,11 @@ int main(int count, char **arguments) {
     free(y);
     free(expected);
   }
+  if (count <= 3 || strcmp(arguments[3], "attention") == 0) {
+    const size_t queries[] = {1, 2, 4, 7, 32};
+    for (size_t i = 0; i < sizeof queries / sizeof *queries; i++) attention(queries[i]);
+  }
+  free(x);
+  free(blocks);
   return 0;
 }
