@@ -1,8 +1,9 @@
 // Attention over one page of cached positions.
 //
-// Sum shapes: a score is a product of 8 lanes as in lanes.h. The weights of a page are added in 8 lanes by
-// position modulo 8, hidden ones as zero, then sum = fma(sum, correction, page). An output element is
-// multiplied by the correction and takes fma(weight, value, element) position by position.
+// Sum shapes: a score is a product of 8 lanes as in lanes.h. The weights of a page are added in 8
+// lanes by position modulo 8, hidden ones as zero, then sum = fma(sum, correction, page). An output
+// element is multiplied by the correction and takes fma(weight, value, element) position by
+// position.
 #include "exp.h"
 #include "lanes.h"
 #include "twins.h"

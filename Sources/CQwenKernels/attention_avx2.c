@@ -1,5 +1,5 @@
-// Attention over one page with AVX2: a few queries at a time share each load of a key and of a value. Sums
-// have the shapes of attention.c.
+// Attention over one page with AVX2: a few queries at a time share each load of a key and of a
+// value. Sums have the shapes of attention.c.
 #include "exp_avx2.h"
 #include "simd.h"
 #include "twins.h"

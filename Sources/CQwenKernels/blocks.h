@@ -1,10 +1,10 @@
 // Blocked formats times 8-bit activations.
 //
-// Sum shape, the same for every instruction set, row and token count: a block's 32 products are added
-// exactly as integers; then, in rising block order, one float takes
+// Sum shape, the same for every instruction set, row and token count: a block's 32 products are
+// added exactly as integers; then, in rising block order, one float takes
 //   total = fma(products, d * scale, total)
-// and, in formats with a minimum m, total = fma(m, scale * sum, total), where d and m belong to the block
-// of weights, scale and sum to the block of activations.
+// and, in formats with a minimum m, total = fma(m, scale * sum, total), where d and m belong to the
+// block of weights, scale and sum to the block of activations.
 #ifndef QK_BLOCKS_H
 #define QK_BLOCKS_H
 

@@ -1,7 +1,7 @@
 // Products of blocked formats and 8-bit activations with AVX2: 8 rows in the lanes of one vector.
 //
-// One token multiplies blocks as they are loaded. For several tokens the blocks of 8 rows are first laid
-// out in a panel of a few kilobytes, which all tokens then pass over, TOKENS at a time.
+// One token multiplies blocks as they are loaded. For several tokens the blocks of 8 rows are first
+// laid out in a panel of a few kilobytes, which all tokens then pass over, TOKENS at a time.
 #include "panel.h"
 #include "twins.h"
 

@@ -1,5 +1,6 @@
-// Products of blocked formats and 8-bit activations with AVX-512 VNNI: 16 rows in the lanes of one vector
-// for several tokens, 8 for one. Integers are exact and floats are added as in the other twins.
+// Products of blocked formats and 8-bit activations with AVX-512 VNNI: 16 rows in the lanes of one
+// vector for several tokens, 8 for one. Integers are exact and floats are added as in the other
+// twins.
 #include "panel.h"
 #include "twins.h"
 
@@ -16,8 +17,8 @@ typedef struct {
   __m512 m[PANEL_BLOCKS];
 } panel;
 
-// What is added to q so that it is unsigned, or was added to it in the file: taken off by the sum of the
-// activations.
+// What is added to q so that it is unsigned, or was added to it in the file: taken off by the sum
+// of the activations.
 QK_INLINE int32_t offset_of(qk_format format) {
   return format == QK_Q4_0 ? 8 : format == QK_Q8_0 ? 128 : 0;
 }

@@ -1,5 +1,5 @@
-// Functions of one vector, or of two of the same length, with AVX2. What is left over is done as in the
-// scalar twin.
+// Functions of one vector, or of two of the same length, with AVX2. What is left over is done as in
+// the scalar twin.
 #include "exp_avx2.h"
 #include "simd.h"
 #include "twins.h"

@@ -1,7 +1,8 @@
 // exp in single precision: the same operations in every twin, so the same bits.
 //
-// x = n ln 2 + r with |r| at most ln 2 / 2; exp(r) is a polynomial of degree 6, fitted for the smallest
-// largest relative error (4e-9); 2^n is applied in two steps so that results may be subnormal.
+// x = n ln 2 + r with |r| at most ln 2 / 2; exp(r) is a polynomial of degree 6, fitted for the
+// smallest largest relative error (4e-9); 2^n is applied in two steps so that results may be
+// subnormal.
 #ifndef QK_EXP_H
 #define QK_EXP_H
 

@@ -1,4 +1,5 @@
-// Products of float formats with AVX2 and FMA: register tiles of rows x tokens, one vector of 8 lanes each.
+// Products of float formats with AVX2 and FMA: register tiles of rows x tokens, one vector of 8
+// lanes each.
 #include "simd.h"
 #include "twins.h"
 
@@ -112,7 +113,7 @@ QK_MATMUL(qk_f32_matmul_avx2, QK_F32)
 QK_MATMUL(qk_f16_matmul_avx2, QK_F16)
 QK_MATMUL(qk_bf16_matmul_avx2, QK_BF16)
 
-// ---- Decoding and encoding ------------------------------------------------------------------------------
+// ---- Decoding and encoding --------
 
 QK_INLINE QK_AVX2 void decode(qk_element element, const uint8_t *source, float *values,
                               size_t count) {

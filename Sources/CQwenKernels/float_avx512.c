@@ -1,5 +1,5 @@
-// Products of float formats with AVX-512: a vector holds the 8 lanes of two rows, so that sums have the
-// same shape, and the same bits, as with AVX2.
+// Products of float formats with AVX-512: a vector holds the 8 lanes of two rows, so that sums have
+// the same shape, and the same bits, as with AVX2.
 #include "simd.h"
 #include "twins.h"
 
@@ -90,8 +90,8 @@ QK_INLINE QK_AVX512 void column(qk_element element, const int tokens, size_t row
   }
 }
 
-// Fewer than TOKENS tokens, or one odd row, are the work of the AVX2 twin: a tile of 4 rows and 1 token
-// already runs at the speed of memory.
+// Fewer than TOKENS tokens, or one odd row, are the work of the AVX2 twin: a tile of 4 rows and 1
+// token already runs at the speed of memory.
 QK_INLINE QK_AVX512 void matmul(qk_element element, qk_float_matmul *rest, size_t rows,
                                 size_t tokens, operands o) {
   size_t resident = RESIDENT_BYTES / (o.row_bytes + 1) / (2 * PAIRS) * (2 * PAIRS);

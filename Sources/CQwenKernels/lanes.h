@@ -31,7 +31,8 @@ QK_INLINE float qk_load_bf16(const uint8_t *row, size_t k) {
 
 typedef float qk_load(const uint8_t *row, size_t k);
 
-// Lane l of 8 adds the products of k = l, l + 8, ...; a last part of fewer than 8 is filled with zeros.
+// Lane l of 8 adds the products of k = l, l + 8, ...; a last part of fewer than 8 is filled with
+// zeros.
 QK_INLINE float qk_dot_scalar(qk_load *load, const uint8_t *row, const float *x, size_t count) {
   float lanes[8] = {0};
   size_t k = 0;

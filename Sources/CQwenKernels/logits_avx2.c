@@ -30,7 +30,8 @@ QK_INLINE QK_AVX2 float maximum_of(const float *x, size_t count, int *has_nan) {
   return maximum;
 }
 
-// The maximum first, then the first place that holds it: 0.0 and -0.0 are equal, as in the scalar twin.
+// The maximum first, then the first place that holds it: 0.0 and -0.0 are equal, as in the scalar
+// twin.
 QK_AVX2 int64_t qk_argmax_avx2(const float *x, size_t count) {
   int has_nan;
   const float maximum = maximum_of(x, count, &has_nan);

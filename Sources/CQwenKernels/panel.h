@@ -1,7 +1,8 @@
-// Blocks of 8 rows laid side by side, the common form of the blocked formats in the AVX2 and AVX-512 twins.
+// Blocks of 8 rows laid side by side, the common form of the blocked formats in the AVX2 and
+// AVX-512 twins.
 //
-// Vector g of a block holds, for each of 8 rows, 4 bytes of q: a multiply-add of bytes against the same 4
-// activations leaves one integer a row. 8 vectors make a block of 32.
+// Vector g of a block holds, for each of 8 rows, 4 bytes of q: a multiply-add of bytes against the
+// same 4 activations leaves one integer a row. 8 vectors make a block of 32.
 #ifndef QK_PANEL_H
 #define QK_PANEL_H
 

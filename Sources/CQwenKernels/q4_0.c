@@ -1,5 +1,5 @@
-// Blocks of 32: half-precision d, then 16 bytes of 4-bit q, elements 0 ... 15 in the low halves, 16 ... 31
-// in the high ones. The value is d (q - 8).
+// Blocks of 32: half-precision d, then 16 bytes of 4-bit q, elements 0 ... 15 in the low halves, 16
+// ... 31 in the high ones. The value is d (q - 8).
 #include "blocks.h"
 #include "twins.h"
 

@@ -1,5 +1,5 @@
-// Blocks of 32: half-precision d and m, then 16 bytes of 4-bit q, elements 0 ... 15 in the low halves,
-// 16 ... 31 in the high ones. The value is d q + m.
+// Blocks of 32: half-precision d and m, then 16 bytes of 4-bit q, elements 0 ... 15 in the low
+// halves, 16 ... 31 in the high ones. The value is d q + m.
 #include "blocks.h"
 #include "twins.h"
 

@@ -28,7 +28,8 @@ QK_INLINE QK_AVX2 __m256 qk_load8(qk_element element, const uint8_t *source) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
 }
 
-// The first count (under 8) elements, then zeros; reads nothing behind them. Rare, so kept out of line.
+// The first count (under 8) elements, then zeros; reads nothing behind them. Rare, so kept out of
+// line.
 static __attribute__((noinline, unused)) QK_AVX2 __m256
 qk_load_part(qk_element element, const uint8_t *source, size_t count) {
   uint8_t padded[32] = {0};
@@ -36,9 +37,9 @@ qk_load_part(qk_element element, const uint8_t *source, size_t count) {
   return qk_load8(element, padded);
 }
 
-// Rows of a tile lie one behind the other, so that a tile is one run of bytes. For one token, weights are
-// fetched into the second-level cache this far ahead, a whole number of tiles: hardware prefetching stops
-// at the end of a page and reads at half the speed.
+// Rows of a tile lie one behind the other, so that a tile is one run of bytes. For one token,
+// weights are fetched into the second-level cache this far ahead, a whole number of tiles: hardware
+// prefetching stops at the end of a page and reads at half the speed.
 QK_INLINE size_t qk_prefetch_distance(size_t tile_bytes) {
   const size_t least = 16 << 10;
   return tile_bytes == 0 ? 0 : (least + tile_bytes - 1) / tile_bytes * tile_bytes;
@@ -51,8 +52,8 @@ QK_INLINE void qk_prefetch(const uint8_t *source, size_t count) {
   }
 }
 
-// The same row by row, a line several times: what is asked for while all buffers are taken is dropped, and
-// asking again costs less than missing it. BF16 reads 34 instead of 25 GB/s so, Q8_0 32 instead of 29, on a
+// The same row by row, a line several times. Measured, not derived; probably what is asked for while
+// all buffers are taken is dropped. BF16 reads 34 instead of 25 GB/s so, Q8_0 32 instead of 29, on a
 // Zen 4 server; 4-bit formats, short of instructions, lose 5 %.
 QK_INLINE void qk_prefetch_rows(const uint8_t *source, size_t row_bytes, int rows) {
   QK_UNROLL for (int r = 0; r < rows; r++) {

@@ -109,7 +109,8 @@ private func reference(_ inputs: Inputs, window: Int?) -> [Double] {
     let inputs = Inputs()
     let values = try attend(
       inputs, chunks: [0..<count], threads: 2, element: element, window: window)
-    // Scores of up to 36: in float a few units of 2^-19; half precision keeps 11 bits of keys and values.
+    // Scores of up to 36: in float a few units of 2^-19; half precision keeps 11 bits of keys and
+    // values.
     let limit = element == .f32 ? 2e-5 : 2e-2
     for (value, exact) in zip(values, reference(inputs, window: window)) {
       #expect((Double(value) - exact).magnitude < limit)

@@ -102,7 +102,8 @@ extension `Kernels` {
         let mean = x.reduce(0) { $0 + Double($1) * Double($1) } / Double(count)
         for k in 0..<count {
           let exact = Double(x[k]) * Double(w[k]) / (mean + 1e-6).squareRoot()
-          // Half a unit each for the sum's square root, division and two products, and lanes of the sum.
+          // Half a unit each for the sum's square root, division and two products, and lanes of the
+          // sum.
           #expect((Double(y[k]) - exact).magnitude <= 6 * unit(exact))
         }
       }
@@ -125,8 +126,8 @@ extension `Kernels` {
         }
       }
       for (value, exact) in zip(gate, exact) {
-        // exp contributes at most 2e-7, four operations half a unit each. Below -88.72 exp(-gate) is
-        // infinite and the result zero, instead of at most 89 exp(-88.72).
+        // exp contributes at most 2e-7, four operations half a unit each. Below -88.72 exp(-gate)
+        // is infinite and the result zero, instead of at most 89 exp(-88.72).
         #expect((Double(value) - exact).magnitude <= exact.magnitude * 5e-7 + 3e-37)
       }
     }

@@ -103,8 +103,8 @@ extension `Kernels` {
       let format = try #require(formats.first { $0.name == name })
       for columns in columnCounts(format) {
         let problem = Problem(format, rows: 5, columns: columns, tokens: 3)
-        // A chain of at most columns / 8 sums in a lane, three levels of lanes, rounding of products and
-        // scales: well under columns / 8 + 8 half units.
+        // A chain of at most columns / 8 sums in a lane, three levels of lanes, rounding of
+        // products and scales: well under columns / 8 + 8 half units.
         let limit = Double(columns / 8 + 8) * 0x1p-24
         #expect(problem.error(on(0) { problem.run() }) < limit)
       }

@@ -2,7 +2,8 @@ import CQwenKernels
 import QwenTensor
 import Testing
 
-/// Every kernel on every instruction set of this machine; one test at a time, since the set is global.
+/// Every kernel on every instruction set of this machine; one test at a time, since the set is
+/// global.
 @Suite(.serialized) struct `Kernels` {
   @Test func `an instruction set can be forced and given back`() {
     #expect(qk_cpu_force(0) == 0)

@@ -1,5 +1,6 @@
-// Speed of the products: decode in GB/s of weights (one token, more weights than caches hold) and prefill
-// in GMAC/s (many tokens), for each format and instruction set; first checks that all sets give equal bits.
+// Speed of the products: decode in GB/s of weights (one token, more weights than caches hold) and
+// prefill in GMAC/s (many tokens), for each format and instruction set; first checks that all sets
+// give equal bits.
 //
 //   clang -O3 -fno-math-errno -ISources/CQwenKernels/include Tests/Tools/kernel_bench.c
 //     Sources/CQwenKernels/*.c -lm -o /tmp/kernel_bench
@@ -163,9 +164,10 @@ int main(int count, char **arguments) {
                  best_time(f, weights, many, columns, x, blocks, 1, y) / 1e9;
         prefill = (double)(few * columns) * (double)tokens /
                   best_time(f, weights, few, columns, x, blocks, tokens, y) / 1e9;
-        const double small = (double)(few * row_bytes) / best_time(f, weights, few, columns, x, blocks, 1, y) / 1e9;
-        printf("%-5s %-7s decode %6.2f GB/s (in cache %6.2f)  prefill %7.2f GMAC/s%s\n", formats[f].name, sets[isa],
-             decode, small, prefill, equal);
+        const double small = (double)(few * row_bytes) /
+                             best_time(f, weights, few, columns, x, blocks, 1, y) / 1e9;
+        printf("%-5s %-7s decode %6.2f GB/s (in cache %6.2f)  prefill %7.2f GMAC/s%s\n",
+               formats[f].name, sets[isa], decode, small, prefill, equal);
       }
     }
     free(weights);
