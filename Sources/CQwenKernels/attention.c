@@ -1,35 +1,78 @@
-#include "internal.h"
+// Attention over one page of cached positions.
+//
+// Sum shapes: a score is a product of 8 lanes as in lanes.h. The weights of a page are added in 8
+// lanes by position modulo 8, hidden ones as zero, then sum = fma(sum, correction, page). An output
+// element is multiplied by the correction and takes fma(weight, value, element) position by
+// position.
+#include "exp.h"
+#include "lanes.h"
+#include "twins.h"
 
-// Turns scores into weights exp(score - m') and carries sum and out over to the new maximum m'.
-static void qk_soften(float *scores, int32_t from, int32_t to, float *maximum, float *sum,
-                      float *out, size_t dim) {
-  float most = *maximum;
-  for (int32_t p = from; p < to; p++) most = scores[p] > most ? scores[p] : most;
-  for (int32_t p = from; p < to; p++) scores[p] -= most;
-  qk_exp(scores + from, scores + from, (size_t)(to - from));
-  float carried = *maximum - most;
-  qk_exp(&carried, &carried, 1);
-  float total = *sum * carried;
-  for (int32_t p = from; p < to; p++) total += scores[p];
-  if (carried != 1) qk_scale(out, carried, dim);
-  *maximum = most;
-  *sum = total;
+QK_INLINE void page_scalar(qk_load *load, size_t bytes, const float *q, size_t q_stride,
+                           size_t queries, const uint8_t *keys, const uint8_t *values, size_t dim,
+                           const int32_t *first, const int32_t *visible, float *maximum,
+                           float *sum, float *out, size_t out_stride) {
+  float weights[QK_PAGE_POSITIONS];
+  for (size_t i = 0; i < queries; i++) {
+    const size_t from = (size_t)first[i];
+    const size_t to = (size_t)visible[i];
+    if (first[i] >= visible[i]) {
+      continue;
+    }
+    const float before = maximum[i];
+    float now = before;
+    for (size_t p = from; p < to; p++) {
+      weights[p] = qk_dot_scalar(load, keys + p * dim * bytes, q + i * q_stride, dim);
+      now = weights[p] > now ? weights[p] : now;
+    }
+    // Where every score is -infinity, so that none of them counts and none becomes NaN.
+    const float base = now == -INFINITY ? 0 : now;
+    const float correction = qk_exp_scalar(before - base);
+    float lanes[8] = {0};
+    for (size_t p = from; p < to; p++) {
+      weights[p] = qk_exp_scalar(weights[p] - base);
+      lanes[p % 8] += weights[p];
+    }
+    maximum[i] = now;
+    sum[i] = fmaf(sum[i], correction, qk_sum_lanes(lanes));
+    float *target = out + i * out_stride;
+    for (size_t k = 0; k < dim; k++) {
+      target[k] *= correction;
+    }
+    for (size_t p = from; p < to; p++) {
+      for (size_t k = 0; k < dim; k++) {
+        target[k] = fmaf(weights[p], load(values + p * dim * bytes, k), target[k]);
+      }
+    }
+  }
 }
 
-#define QK_NAME(part) qk_f32_attention_##part
-#define ELEMENT float
-#define LOAD_ONE(row, k) (row)[k]
-#define LOAD_EIGHT(row, k) _mm256_loadu_ps((row) + (k))
-#define qk_f32_attention_page qk_attention_page_f32
-#include "attention.h"
-#undef QK_NAME
-#undef ELEMENT
-#undef LOAD_ONE
-#undef LOAD_EIGHT
+void qk_attention_page_f32(const float *q, size_t q_stride, size_t queries, const float *keys,
+                           const float *values, size_t dim, const int32_t *first,
+                           const int32_t *visible, float *maximum, float *sum, float *out,
+                           size_t out_stride) {
+#if QK_X86
+  if (qk_isa() >= QK_ISA_AVX2) {
+    qk_attention_page_f32_avx2(q, q_stride, queries, keys, values, dim, first, visible, maximum,
+                               sum, out, out_stride);
+    return;
+  }
+#endif
+  page_scalar(qk_load_f32, 4, q, q_stride, queries, (const uint8_t *)keys, (const uint8_t *)values,
+              dim, first, visible, maximum, sum, out, out_stride);
+}
 
-#define QK_NAME(part) qk_f16_attention_##part
-#define ELEMENT uint16_t
-#define LOAD_ONE(row, k) qk_half_to_float((row)[k])
-#define LOAD_EIGHT(row, k) _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)((row) + (k))))
-#define qk_f16_attention_page qk_attention_page_f16
-#include "attention.h"
+void qk_attention_page_f16(const float *q, size_t q_stride, size_t queries, const uint16_t *keys,
+                           const uint16_t *values, size_t dim, const int32_t *first,
+                           const int32_t *visible, float *maximum, float *sum, float *out,
+                           size_t out_stride) {
+#if QK_X86
+  if (qk_isa() >= QK_ISA_AVX2) {
+    qk_attention_page_f16_avx2(q, q_stride, queries, keys, values, dim, first, visible, maximum,
+                               sum, out, out_stride);
+    return;
+  }
+#endif
+  page_scalar(qk_load_f16, 2, q, q_stride, queries, (const uint8_t *)keys, (const uint8_t *)values,
+              dim, first, visible, maximum, sum, out, out_stride);
+}

@@ -1,21 +1,30 @@
-#include "internal.h"
-
-static inline float load_one(const uint8_t *source, size_t k) {
-  return qk_from_bits((uint32_t)qk_load_u16(source + 2 * k) << 16);
-}
-
-#if QK_X86
-QK_AVX2_INLINE __m256 load_eight(const uint8_t *source, size_t k) {
-  __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(source + 2 * k)));
-  return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
-}
-#endif
+// bfloat16: the upper half of a float.
+#include "lanes.h"
+#include "twins.h"
 
 void qk_bf16_decode(const void *source, float *values, size_t count) {
-  for (size_t k = 0; k < count; k++) values[k] = load_one(source, k);
+#if QK_X86
+  if (qk_isa() >= QK_ISA_AVX2) {
+    qk_bf16_decode_avx2(source, values, count);
+    return;
+  }
+#endif
+  for (size_t k = 0; k < count; k++) {
+    values[k] = qk_load_bf16(source, k);
+  }
 }
 
-#define QK_NAME(part) qk_bf16_##part
-#define LOAD_ONE(source, k) load_one(source, k)
-#define LOAD_EIGHT(source, k) load_eight(source, k)
-#include "floats.h"
+void qk_bf16_matmul(const void *weights, size_t row_bytes, size_t rows, size_t columns,
+                   const float *x, size_t x_stride, size_t tokens, float *y, size_t y_stride) {
+#if QK_X86
+  if (qk_isa() >= QK_ISA_AVX512) {
+    qk_bf16_matmul_avx512(weights, row_bytes, rows, columns, x, x_stride, tokens, y, y_stride);
+    return;
+  }
+  if (qk_isa() >= QK_ISA_AVX2) {
+    qk_bf16_matmul_avx2(weights, row_bytes, rows, columns, x, x_stride, tokens, y, y_stride);
+    return;
+  }
+#endif
+  qk_matmul_scalar(qk_load_bf16, weights, row_bytes, rows, columns, x, x_stride, tokens, y, y_stride);
+}

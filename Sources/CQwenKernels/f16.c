@@ -1,50 +1,44 @@
-#include "internal.h"
-
-static inline float load_one(const uint8_t *source, size_t k) {
-  return qk_half_to_float(qk_load_u16(source + 2 * k));
-}
-
-#if QK_X86
-QK_AVX2_INLINE __m256 load_eight(const uint8_t *source, size_t k) {
-  return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(source + 2 * k)));
-}
-
-QK_AVX2 static size_t decode_avx2(const uint8_t *source, float *values, size_t count) {
-  size_t k = 0;
-  for (; k + 8 <= count; k += 8) _mm256_storeu_ps(values + k, load_eight(source, k));
-  return k;
-}
-
-QK_AVX2 static size_t encode_avx2(const float *values, uint8_t *target, size_t count) {
-  size_t k = 0;
-  for (; k + 8 <= count; k += 8)
-    _mm_storeu_si128((__m128i *)(target + 2 * k),
-                     _mm256_cvtps_ph(_mm256_loadu_ps(values + k), _MM_FROUND_TO_NEAREST_INT));
-  return k;
-}
-#endif
+// IEEE half precision.
+#include "lanes.h"
+#include "twins.h"
 
 void qk_f16_decode(const void *source, float *values, size_t count) {
-  size_t k = 0;
 #if QK_X86
-  if (qk_cpu_isa() >= QK_ISA_AVX2) k = decode_avx2(source, values, count);
+  if (qk_isa() >= QK_ISA_AVX2) {
+    qk_f16_decode_avx2(source, values, count);
+    return;
+  }
 #endif
-  for (; k < count; k++) values[k] = load_one(source, k);
-}
-
-void qk_f16_encode(const float *values, void *target, size_t count) {
-  uint8_t *bytes = target;
-  size_t k = 0;
-#if QK_X86
-  if (qk_cpu_isa() >= QK_ISA_AVX2) k = encode_avx2(values, bytes, count);
-#endif
-  for (; k < count; k++) {
-    uint16_t half = qk_float_to_half(values[k]);
-    memcpy(bytes + 2 * k, &half, sizeof half);
+  for (size_t k = 0; k < count; k++) {
+    values[k] = qk_load_f16(source, k);
   }
 }
 
-#define QK_NAME(part) qk_f16_##part
-#define LOAD_ONE(source, k) load_one(source, k)
-#define LOAD_EIGHT(source, k) load_eight(source, k)
-#include "floats.h"
+void qk_f16_matmul(const void *weights, size_t row_bytes, size_t rows, size_t columns,
+                   const float *x, size_t x_stride, size_t tokens, float *y, size_t y_stride) {
+#if QK_X86
+  if (qk_isa() >= QK_ISA_AVX512) {
+    qk_f16_matmul_avx512(weights, row_bytes, rows, columns, x, x_stride, tokens, y, y_stride);
+    return;
+  }
+  if (qk_isa() >= QK_ISA_AVX2) {
+    qk_f16_matmul_avx2(weights, row_bytes, rows, columns, x, x_stride, tokens, y, y_stride);
+    return;
+  }
+#endif
+  qk_matmul_scalar(qk_load_f16, weights, row_bytes, rows, columns, x, x_stride, tokens, y, y_stride);
+}
+
+void qk_f16_encode(const float *values, void *target, size_t count) {
+#if QK_X86
+  if (qk_isa() >= QK_ISA_AVX2) {
+    qk_f16_encode_avx2(values, target, count);
+    return;
+  }
+#endif
+  uint8_t *out = target;
+  for (size_t k = 0; k < count; k++) {
+    const uint16_t half = qk_float_to_half(values[k]);
+    memcpy(out + 2 * k, &half, sizeof half);
+  }
+}

@@ -1,16 +1,22 @@
-#include "internal.h"
-
-static inline float load_one(const uint8_t *source, size_t k) {
-  float value;
-  memcpy(&value, source + 4 * k, sizeof value);
-  return value;
-}
+// IEEE single precision.
+#include "lanes.h"
+#include "twins.h"
 
 void qk_f32_decode(const void *source, float *values, size_t count) {
-  memcpy(values, source, count * sizeof *values);
+  memcpy(values, source, count * sizeof(float));
 }
 
-#define QK_NAME(part) qk_f32_##part
-#define LOAD_ONE(source, k) load_one(source, k)
-#define LOAD_EIGHT(source, k) _mm256_loadu_ps((const float *)((source) + 4 * (k)))
-#include "floats.h"
+void qk_f32_matmul(const void *weights, size_t row_bytes, size_t rows, size_t columns,
+                   const float *x, size_t x_stride, size_t tokens, float *y, size_t y_stride) {
+#if QK_X86
+  if (qk_isa() >= QK_ISA_AVX512) {
+    qk_f32_matmul_avx512(weights, row_bytes, rows, columns, x, x_stride, tokens, y, y_stride);
+    return;
+  }
+  if (qk_isa() >= QK_ISA_AVX2) {
+    qk_f32_matmul_avx2(weights, row_bytes, rows, columns, x, x_stride, tokens, y, y_stride);
+    return;
+  }
+#endif
+  qk_matmul_scalar(qk_load_f32, weights, row_bytes, rows, columns, x, x_stride, tokens, y, y_stride);
+}

@@ -1,32 +1,45 @@
-#include "internal.h"
-
-// 18 bytes: half d, 16 bytes; byte j has value j in its low and value 16 + j in its high four bits; d (q - 8).
-#define BLOCK_BYTES 18
-#define SCALE(block) qk_half_to_float(qk_load_u16(block))
-
-static inline void unpack(const uint8_t *block, int8_t *q) {
-  for (int j = 0; j < 16; j++) {
-    q[j] = (int8_t)((block[2 + j] & 15) - 8);
-    q[16 + j] = (int8_t)((block[2 + j] >> 4) - 8);
-  }
-}
-
-#if QK_X86
-QK_AVX2_INLINE __m256i unpack_avx2(const uint8_t *block) {
-  __m128i low = _mm_loadu_si128((const __m128i *)(block + 2));
-  __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(low), _mm_srli_epi16(low, 4), 1);
-  return _mm256_sub_epi8(_mm256_and_si256(both, _mm256_set1_epi8(15)), _mm256_set1_epi8(8));
-}
-#endif
+// Blocks of 32: half-precision d, then 16 bytes of 4-bit q, elements 0 ... 15 in the low halves, 16
+// ... 31 in the high ones. The value is d (q - 8).
+#include "blocks.h"
+#include "twins.h"
 
 void qk_q4_0_decode(const void *source, float *values, size_t count) {
   const uint8_t *block = source;
-  for (size_t b = 0; b < count / QK_BLOCK; b++, block += BLOCK_BYTES) {
-    int8_t q[QK_BLOCK];
-    unpack(block, q);
-    for (int k = 0; k < QK_BLOCK; k++) values[b * QK_BLOCK + k] = SCALE(block) * q[k];
+  for (size_t b = 0; b < count / 32; b++, block += QK_Q4_0_BYTES, values += 32) {
+    const float d = qk_half_to_float(qk_load_u16(block));
+    for (size_t k = 0; k < 16; k++) {
+      values[k] = d * (float)((block[2 + k] & 15) - 8);
+      values[k + 16] = d * (float)((block[2 + k] >> 4) - 8);
+    }
   }
 }
 
-#define QK_NAME(part) qk_q4_0_##part
-#include "blocks.h"
+static float row_product(const uint8_t *row, const qk_a8_block *x, size_t blocks) {
+  float total = 0;
+  for (size_t b = 0; b < blocks; b++, row += QK_Q4_0_BYTES) {
+    int32_t products = 0;
+    for (size_t k = 0; k < 16; k++) {
+      products += ((row[2 + k] & 15) - 8) * x[b].values[k];
+      products += ((row[2 + k] >> 4) - 8) * x[b].values[k + 16];
+    }
+    total = fmaf((float)products, qk_half_to_float(qk_load_u16(row)) * x[b].scale, total);
+  }
+  return total;
+}
+
+void qk_q4_0_matmul_a8(const void *weights, size_t row_bytes, size_t rows, size_t columns,
+                       const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,
+                       size_t y_stride) {
+#if QK_X86
+  if (qk_isa() >= QK_ISA_AVX512) {
+    qk_q4_0_matmul_a8_avx512(weights, row_bytes, rows, columns, x, x_stride, tokens, y, y_stride);
+    return;
+  }
+  if (qk_isa() >= QK_ISA_AVX2) {
+    qk_q4_0_matmul_a8_avx2(weights, row_bytes, rows, columns, x, x_stride, tokens, y, y_stride);
+    return;
+  }
+#endif
+  qk_matmul_a8_scalar(row_product, weights, row_bytes, rows, columns, x, x_stride, tokens, y,
+                      y_stride);
+}

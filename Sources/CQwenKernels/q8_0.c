@@ -1,25 +1,42 @@
-#include "internal.h"
-
-// 34 bytes: half d, 32 signed bytes; d q.
-#define BLOCK_BYTES 34
-#define SCALE(block) qk_half_to_float(qk_load_u16(block))
-
-static inline void unpack(const uint8_t *block, int8_t *q) { memcpy(q, block + 2, QK_BLOCK); }
-
-#if QK_X86
-QK_AVX2_INLINE __m256i unpack_avx2(const uint8_t *block) {
-  return _mm256_loadu_si256((const __m256i *)(block + 2));
-}
-#endif
+// Blocks of 32: half-precision d, then 32 signed bytes q. The value is d q.
+#include "blocks.h"
+#include "twins.h"
 
 void qk_q8_0_decode(const void *source, float *values, size_t count) {
   const uint8_t *block = source;
-  for (size_t b = 0; b < count / QK_BLOCK; b++, block += BLOCK_BYTES) {
-    int8_t q[QK_BLOCK];
-    unpack(block, q);
-    for (int k = 0; k < QK_BLOCK; k++) values[b * QK_BLOCK + k] = SCALE(block) * q[k];
+  for (size_t b = 0; b < count / 32; b++, block += QK_Q8_0_BYTES, values += 32) {
+    const float d = qk_half_to_float(qk_load_u16(block));
+    for (size_t k = 0; k < 32; k++) {
+      values[k] = d * (float)(int8_t)block[2 + k];
+    }
   }
 }
 
-#define QK_NAME(part) qk_q8_0_##part
-#include "blocks.h"
+static float row_product(const uint8_t *row, const qk_a8_block *x, size_t blocks) {
+  float total = 0;
+  for (size_t b = 0; b < blocks; b++, row += QK_Q8_0_BYTES) {
+    int32_t products = 0;
+    for (size_t k = 0; k < 32; k++) {
+      products += (int8_t)row[2 + k] * x[b].values[k];
+    }
+    total = fmaf((float)products, qk_half_to_float(qk_load_u16(row)) * x[b].scale, total);
+  }
+  return total;
+}
+
+void qk_q8_0_matmul_a8(const void *weights, size_t row_bytes, size_t rows, size_t columns,
+                       const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,
+                       size_t y_stride) {
+#if QK_X86
+  if (qk_isa() >= QK_ISA_AVX512) {
+    qk_q8_0_matmul_a8_avx512(weights, row_bytes, rows, columns, x, x_stride, tokens, y, y_stride);
+    return;
+  }
+  if (qk_isa() >= QK_ISA_AVX2) {
+    qk_q8_0_matmul_a8_avx2(weights, row_bytes, rows, columns, x, x_stride, tokens, y, y_stride);
+    return;
+  }
+#endif
+  qk_matmul_a8_scalar(row_product, weights, row_bytes, rows, columns, x, x_stride, tokens, y,
+                      y_stride);
+}
