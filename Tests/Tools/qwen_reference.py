@@ -1,11 +1,12 @@
-"""Qwen of the first generation (2023) in plain PyTorch float32: the truth our engine is held against.
+"""The first Qwen generation (2023) in plain PyTorch float32: what the engine is held against.
 
-Written to be read beside the description of the model, not to be fast. One sequence, no batch. Every
-stage is kept, so that a test can name the first one that differs.
+Written to be read beside the description of the model, not to be fast. One sequence, no batch.
+Every stage is kept, so that a test can name the first one that differs.
 
-The traps of this family, all of them here: `w2` is the gate and `w1` the way up; `intermediate_size`
-is twice the real width; q, k and v come from one product with a bias; the rotary base grows with the
-length of the *prompt* and then stays; LogN scales queries beyond the training length.
+The traps of this family, all of them here: `w2` is the gate and `w1` the way up;
+`intermediate_size` is twice the real width; q, k and v come from one product with a bias; the
+rotary base grows with the length of the *prompt* and then stays; LogN scales queries beyond the
+training length.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def ntk_alpha(length: int, seq_length: int) -> float:
 
 
 def logn_factor(position: int, seq_length: int) -> float:
-    """The factor of a query at `position` (from 0): 1 up to the training length, then a logarithm."""
+    """The factor of a query at `position` (from 0): 1 up to the training length, then a log."""
     seen = position + 1
     return math.log(seen) / math.log(seq_length) if seen > seq_length else 1.0
 
@@ -132,7 +133,7 @@ class Qwen:
         return Stages(embeddings, layers, norm, norm @ self.weights["lm_head.weight"].T)
 
     def greedy(self, ids: Sequence[int], count: int) -> Tuple[List[int], float]:
-        """The `count` likeliest next ids one after the other, and the narrowest lead of any of them."""
+        """The `count` likeliest next ids one by one, and the narrowest lead of any of them."""
         cache, made, lead = Cache(), [], math.inf
         logits = self.forward(ids, cache).logits[-1]
         for _ in range(count):
@@ -149,7 +150,8 @@ class Qwen:
         h = rms_norm(x, self._weight(layer, "ln_2.weight"), self.config.epsilon)
         up = h @ self._weight(layer, "mlp.w1.weight").T
         gate = h @ self._weight(layer, "mlp.w2.weight").T
-        return x + (up * torch.nn.functional.silu(gate)) @ self._weight(layer, "mlp.c_proj.weight").T
+        mixed = up * torch.nn.functional.silu(gate)
+        return x + mixed @ self._weight(layer, "mlp.c_proj.weight").T
 
     def _attention(self, layer: int, h: Tensor, past: int, cache: Cache) -> Tensor:
         config, count = self.config, h.shape[0]
