@@ -14,8 +14,8 @@ And the one that code written for the first Qwen release already uses:
     model = AutoModelForCausalLM.from_pretrained("/models/Qwen-7B-Chat", device_map="cpu").eval()
     response, history = model.chat(tokenizer, "你好", history=None)
 
-Importing the package loads nothing; the shared library is loaded with the first use, from inside the
-package, else from the path in LIBQWEN_LIBRARY, else through the system loader.
+Importing the package loads nothing; the shared library is loaded with the first use, from the path in
+LIBQWEN_LIBRARY if that is set, else from inside the package, else through the system loader.
 """
 
 from __future__ import annotations

@@ -178,14 +178,13 @@ class Library:
 
 
 def _candidates() -> List[str]:
-    """Where the library may be, in order: this package, LIBQWEN_LIBRARY, the system loader."""
-    folder = os.path.dirname(os.path.abspath(__file__))
-    found = [os.path.join(folder, name) for name in _NAMES]
-    found = [path for path in found if os.path.exists(path)]
+    """Where the library is: in LIBQWEN_LIBRARY, else in this package, else the loader may know."""
     named = os.environ.get("LIBQWEN_LIBRARY")
     if named:
-        found.append(named)
-    return found[:1] or list(_NAMES)
+        return [named]
+    folder = os.path.dirname(os.path.abspath(__file__))
+    inside = [os.path.join(folder, name) for name in _NAMES]
+    return [path for path in inside if os.path.exists(path)][:1] or list(_NAMES)
 
 
 _lock = threading.Lock()

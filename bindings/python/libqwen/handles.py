@@ -23,10 +23,10 @@ class Owned:
     def _adopt(self, library: _native.Library, handle: ctypes.c_void_p) -> None:
         """Takes the handle over; from here on it is closed with this object at the latest."""
         self._library = library
-        self._value = handle.value
+        self._value = handle.value or 0
         self._process = os.getpid()
         self._finalizer = weakref.finalize(
-            self, _close, library, self._close_function, handle.value, self._process
+            self, _close, library, self._close_function, self._value, self._process
         )
 
     @property

@@ -57,7 +57,7 @@ class Model(Owned):
             path: a Hugging Face or ModelScope folder, or one .gguf file.
             progress: called on this thread while the model loads; an exception from it stops the load
                 and is raised here. So does Ctrl-C.
-            **options: ``threads, weights, load, context, max_memory, ...``: section "open" of
+            **options: ``threads, load, compute, ...``: section "open" of
                 `libqwen.describe("options")`. None means the default.
 
         Raises:
@@ -98,6 +98,9 @@ class Model(Owned):
                 raise raised[0] from None
             raise
         self._adopt(library, handle)
+        if raised:  # by the last call, too late to stop anything
+            self.close()
+            raise raised[0]
         self._info: Optional[Dict[str, Any]] = None
 
     @property

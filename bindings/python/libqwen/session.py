@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import threading
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -49,9 +50,9 @@ class Session(Owned):
     Options of a run (keyword arguments of `generate`, `chat`, `stream`, `stream_chat` and the async
     forms; None means the default, which is the model's generation_config, then the library's):
     ``max_new_tokens, min_new_tokens, temperature, top_k, top_p, min_p, repetition_penalty,
-    frequency_penalty, presence_penalty, do_sample, seed, stop`` (strings), ``stop_ids``,
-    ``logprobs`` (bool), ``deadline_ms, special`` (control tokens in a text prompt: "none", "all" or a
-    list). `libqwen.describe("options")` has the table with ranges and defaults.
+    frequency_penalty, presence_penalty, do_sample, seed, stop`` (strings), ``stop_ids``, ``logprobs``
+    (how many alternatives), ``deadline_ms, special`` (control tokens in a text prompt: "none", "all" or
+    a list), ``skip_special``. `libqwen.describe("options")` has the table with ranges and defaults.
 
     Threads: one call at a time, a second one raises `QwenBusyError`; `cancel` and `close` from any.
     Ctrl-C cancels the run and raises KeyboardInterrupt, also in calls that block.
@@ -289,10 +290,33 @@ class Session(Owned):
         written = ctypes.c_size_t()
         self._library.call(name, self.handle, *arguments, None, 0, ctypes.byref(written))
         floats, address = _new_floats(written.value)
-        self._library.call(
-            name, self.handle, *arguments, address, written.value, ctypes.byref(written)
-        )
+        rest = (address, written.value, ctypes.byref(written))
+        self._wait_for(lambda: self._library.call(name, self.handle, *arguments, *rest))
         return floats
+
+    def _wait_for(self, work: Callable[[], Any]) -> None:
+        """Does `work`, beside the main thread if that is where we are: Ctrl-C would not be seen in it."""
+        if threading.current_thread() is not threading.main_thread():
+            work()
+            return
+        raised: List[BaseException] = []
+
+        def guarded() -> None:
+            try:
+                work()
+            except BaseException as error:
+                raised.append(error)
+
+        thread = threading.Thread(target=guarded, name="libqwen", daemon=True)
+        thread.start()
+        try:
+            thread.join()
+        except BaseException:
+            self.cancel()
+            thread.join()
+            raise
+        if raised:
+            raise raised[0]
 
     # ---- Push --------------------------------------------------------------------------------
 
