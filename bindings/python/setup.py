@@ -39,7 +39,7 @@ def find_library() -> Optional[Path]:
     )
 
 
-class BuildWithLibrary(build_py):
+class BuildWithLibrary(build_py):  # type: ignore[misc]
     """Copies the library beside the modules. An editable install leaves it where it is."""
 
     def run(self) -> None:
@@ -52,7 +52,7 @@ class BuildWithLibrary(build_py):
             shutil.copy2(library, Path(self.build_lib) / "libqwen" / "libqwen.so")
 
 
-class PlatformWheel(bdist_wheel):
+class PlatformWheel(bdist_wheel):  # type: ignore[misc]
     """Any Python 3, this platform."""
 
     def finalize_options(self) -> None:

@@ -34,8 +34,26 @@ from .compat import (
     GenerationConfig,
     Tokenizer,
 )
-from .errors import *
-from .errors import __all__ as _errors
+from .errors import (
+    QwenArgumentError,
+    QwenBufferError,
+    QwenBusyError,
+    QwenCancelledError,
+    QwenContextError,
+    QwenDeadlineError,
+    QwenError,
+    QwenForkedError,
+    QwenFormatError,
+    QwenHandleError,
+    QwenInternalError,
+    QwenIOError,
+    QwenLibraryError,
+    QwenLimitError,
+    QwenMemoryError,
+    QwenNumericError,
+    QwenOptionError,
+    QwenUnsupportedError,
+)
 from .model import Model
 from .results import Event, EventKind, Reply, Result
 from .session import Session
@@ -51,6 +69,24 @@ __all__ = [
     "EventKind",
     "GenerationConfig",
     "Model",
+    "QwenArgumentError",
+    "QwenBufferError",
+    "QwenBusyError",
+    "QwenCancelledError",
+    "QwenContextError",
+    "QwenDeadlineError",
+    "QwenError",
+    "QwenForkedError",
+    "QwenFormatError",
+    "QwenHandleError",
+    "QwenIOError",
+    "QwenInternalError",
+    "QwenLibraryError",
+    "QwenLimitError",
+    "QwenMemoryError",
+    "QwenNumericError",
+    "QwenOptionError",
+    "QwenUnsupportedError",
     "Reply",
     "Result",
     "Session",
@@ -60,7 +96,6 @@ __all__ = [
     "describe",
     "library_version",
 ]
-__all__ += [name for name in _errors if name != "error_from_status"]
 
 
 def library_version() -> str:

@@ -200,7 +200,7 @@ class QwenInternalError(QwenError, RuntimeError):
 class QwenLibraryError(QwenError, ImportError):
     """The shared library was not found, can't be loaded, or is too old for this package."""
 
-    name: str  # type: ignore[misc]  # ImportError has one too, and it may be None there
+    name: str  # ImportError has one too, which may be None
 
     default_name = "QWEN_LIBRARY"
 

@@ -295,7 +295,7 @@ class Session(Owned):
         return floats
 
     def _wait_for(self, work: Callable[[], Any]) -> None:
-        """Does `work`, beside the main thread if that is where we are: Ctrl-C would not be seen in it."""
+        """Does `work`, beside the main thread if we are that, which would not see Ctrl-C in it."""
         if threading.current_thread() is not threading.main_thread():
             work()
             return

@@ -10,8 +10,8 @@ from ..errors import QwenOptionError, QwenUnsupportedError
 NO_EFFECT = frozenset(
     """_from_model_config attention_mask bos_token_id cache_implementation chat_format decay_bound
     decay_factor factual_nucleus_sampling max_context_size max_generate_size max_window_size
-    output_scores pad_token_id position_ids return_dict_in_generate synced_gpus token_type_ids
-    transformers_version trust_remote_code use_cache""".split()
+    pad_token_id position_ids synced_gpus token_type_ids transformers_version trust_remote_code
+    use_cache""".split()
 )
 #: Those that are honoured only at one value.
 ONLY: Dict[str, Any] = {
@@ -42,7 +42,9 @@ Decode = Callable[[Sequence[int]], str]
 
 def changed(config: Optional[Mapping[str, Any]], own: Mapping[str, Any]) -> Dict[str, Any]:
     """The members of `config` that differ from the model's own file."""
-    return {key: value for key, value in (config or {}).items() if key not in own or own[key] != value}
+    return {
+        key: value for key, value in (config or {}).items() if key not in own or own[key] != value
+    }
 
 
 def run_options(
