@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, List
 
-import libqwen
 import pytest
+
+import libqwen
 
 FIXTURES = Path(__file__).resolve().parents[3] / "Tests" / "Fixtures"
 TINY = FIXTURES / "tiny"

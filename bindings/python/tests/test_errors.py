@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 from typing import Type
 
-import libqwen
 import pytest
+
+import libqwen
 from libqwen.errors import error_from_status
 
 PARENTS = [

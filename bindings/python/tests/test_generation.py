@@ -5,14 +5,15 @@ import os
 import signal
 import threading
 import time
-from typing import List, Optional
+from typing import Any, Dict, List, Optional
 
-import libqwen
 import numpy as np
 import pytest
 from conftest import GREEDY, Golden, tiny_path
 
-LONG = {"max_new_tokens": 7000, "min_new_tokens": 7000, **GREEDY}
+import libqwen
+
+LONG: Dict[str, Any] = {"max_new_tokens": 7000, "min_new_tokens": 7000, **GREEDY}
 
 
 def test_logits_are_those_of_the_reference(exact: libqwen.Session, golden: Golden) -> None:
@@ -79,7 +80,7 @@ def test_stream_callback_and_whole_are_the_same(exact: libqwen.Session, golden: 
 
 
 def test_the_seed_repeats_an_answer(session: libqwen.Session) -> None:
-    sampled = {"do_sample": True, "top_p": 0.95, "max_new_tokens": 16}
+    sampled: Dict[str, Any] = {"do_sample": True, "top_p": 0.95, "max_new_tokens": 16}
     first = session.generate("The river", **sampled)
     again = session.generate("The river", seed=first.seed, **sampled)
     assert again.ids == first.ids
@@ -127,14 +128,15 @@ def test_a_stop_text_ends_the_answer_and_is_not_in_it(session: libqwen.Session) 
 
 
 def test_a_wrong_option_is_named_with_what_was_meant(session: libqwen.Session) -> None:
-    for key, value in [("temprature", 1), ("top_p", -3), ("stop", 5), ("max_new_tokens", "many")]:
+    wrong: Dict[str, Any] = {"temprature": 1, "top_p": -3, "stop": 5, "max_new_tokens": "many"}
+    for key, value in wrong.items():
         with pytest.raises(libqwen.QwenOptionError) as caught:
             session.generate("a", **{key: value})
         assert caught.value.key == key
     with pytest.raises(libqwen.QwenOptionError):
         session.generate("a", temperature=float("nan"))
     with pytest.raises(libqwen.QwenArgumentError):
-        session.generate(b"a")  # type: ignore[arg-type]
+        session.generate(b"a")
 
 
 def test_a_prompt_that_does_not_fit_is_refused(launch: libqwen.Model) -> None:

@@ -6,9 +6,10 @@ import threading
 from pathlib import Path
 from typing import Any, List
 
-import libqwen
 import pytest
 from conftest import Golden, tiny_path
+
+import libqwen
 
 
 def test_the_library_describes_itself(library: None) -> None:
@@ -161,7 +162,7 @@ def test_closing_while_threads_use_it_does_no_harm(library: None) -> None:
                     model.tokenize("the river runs north")
                     model.generate("the river", max_new_tokens=2)
             except libqwen.QwenError as error:
-                failures.append(error)
+                failures.append(error)  # noqa: B023
 
         threads = [threading.Thread(target=use) for _ in range(3)]
         for thread in threads:
