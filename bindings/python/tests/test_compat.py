@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any, Iterator, Tuple
+from typing import Any, Dict, Iterator, Tuple
 
 import numpy as np
 import pytest
@@ -151,7 +151,7 @@ def test_what_is_not_there_is_refused(key: str, value: Any) -> None:
 
 
 def options(**settings: Any) -> Any:
-    decode = {(5, 6): "Observation:"}
+    decode: Dict[Tuple[int, ...], str] = {(5, 6): "Observation:"}
     return run_options(
         settings, prompt_tokens=10, end_ids=[2], decode=lambda ids: decode[tuple(ids)]
     )
