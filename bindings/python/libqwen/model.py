@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 from . import _native
-from .errors import QwenBufferError, QwenError
+from .errors import QwenBufferError
 from .handles import Owned
+from .interrupts import interruptible
 from .results import Result
 from .session import (
     ChatInput,
@@ -69,39 +70,27 @@ class Model(Owned):
             QwenCancelledError: `progress` returned False.
         """
         library = _native.library()
-        raised: List[BaseException] = []
-
-        def receive(stage: bytes, fraction: float, user: Any) -> int:
-            try:
-                if progress is not None and progress(stage.decode("utf-8"), fraction) is False:
-                    return 1
-            except BaseException as error:
-                raised.append(error)
-            return 1 if raised else 0
-
-        # The callback is there even if nobody asked for progress: Python sees Ctrl-C only when it runs.
-        callback, handle = _native.ProgressCallback(receive), ctypes.c_void_p()
         self._path = os.fspath(path)
         self._options = dict(options)
         self._idle: List[Session] = []
-        try:
-            library.call(
-                "qwen_model_open",
-                ctypes.byref(handle),
-                os.fsencode(self._path),
-                _native.encode_options(options),
-                callback,
-                None,
-            )
-        except QwenError:
-            if raised:
-                raise raised[0] from None
-            raise
-        self._adopt(library, handle)
-        if raised:  # by the last call, too late to stop anything
-            self.close()
-            raise raised[0]
         self._info: Optional[Dict[str, Any]] = None
+        settings = _native.encode_options(options)
+
+        def handle(step: Any) -> int:
+            stage, fraction = step
+            stops = progress is not None and progress(stage.decode("utf-8"), fraction) is False
+            return int(stops)
+
+        def work(receive: Callable[[Any], int]) -> ctypes.c_void_p:
+            # The callback is there even if nobody asked for progress: it is what Ctrl-C stops.
+            callback = _native.ProgressCallback(lambda stage, part, user: receive((stage, part)))
+            opened, name = ctypes.c_void_p(), os.fsencode(self._path)
+            library.call("qwen_model_open", ctypes.byref(opened), name, settings, callback, None)
+            # Adopted here: if the main thread is leaving with an exception, it closes by itself.
+            self._adopt(library, opened)
+            return opened
+
+        interruptible(work, handle, 1, lambda: None)
 
     @property
     def path(self) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import sys
-import threading
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -23,6 +22,7 @@ from typing import (
 from . import _native
 from .errors import QwenArgumentError, QwenCancelledError, QwenError
 from .handles import Owned
+from .interrupts import interruptible
 from .results import Event, Reply, Result
 from .stream import WAIT_MILLISECONDS, Stream, copy_event
 
@@ -291,60 +291,36 @@ class Session(Owned):
         self._library.call(name, self.handle, *arguments, None, 0, ctypes.byref(written))
         floats, address = _new_floats(written.value)
         rest = (address, written.value, ctypes.byref(written))
-        self._wait_for(lambda: self._library.call(name, self.handle, *arguments, *rest))
+
+        def work(receive: Callable[[Any], int]) -> int:
+            return self._library.call(name, self.handle, *arguments, *rest)
+
+        interruptible(work, lambda item: _native.CANCEL, _native.CANCEL, self._cancel_if_open)
         return floats
-
-    def _wait_for(self, work: Callable[[], Any]) -> None:
-        """Does `work`, beside the main thread if we are that, which would not see Ctrl-C in it."""
-        if threading.current_thread() is not threading.main_thread():
-            work()
-            return
-        raised: List[BaseException] = []
-
-        def guarded() -> None:
-            try:
-                work()
-            except BaseException as error:
-                raised.append(error)
-
-        thread = threading.Thread(target=guarded, name="libqwen", daemon=True)
-        thread.start()
-        try:
-            thread.join()
-        except BaseException:
-            self.cancel()
-            thread.join()
-            raise
-        if raised:
-            raise raised[0]
 
     # ---- Push --------------------------------------------------------------------------------
 
     def _push(self, on_event: EventCallback, name: str, *arguments: Any) -> Result:
-        """Runs with a callback; what the callback raises is kept and raised after the call."""
-        raised: List[BaseException] = []
+        """Runs with a callback, which is called on this thread."""
 
-        def receive(event: Any, user: Any) -> int:
-            if raised:
-                return _native.CANCEL
-            try:
-                found = copy_event(self._library, event.contents)
-                return _native.CONTINUE if found is None else _reply(on_event(found))
-            except BaseException as error:
-                raised.append(error)
-                return _native.CANCEL
+        def handle(event: Any) -> int:
+            found = copy_event(self._library, event.contents)
+            return _native.CONTINUE if found is None else _reply(on_event(found))
 
-        callback, out = _native.EventCallback(receive), ctypes.c_void_p()
-        try:
+        def work(receive: Callable[[Any], int]) -> Result:
+            callback = _native.EventCallback(lambda event, user: receive(event))
+            out = ctypes.c_void_p()
             self._library.call(name, self.handle, *arguments, callback, None, ctypes.byref(out))
+            return Result(self._library.take_json(out))
+
+        return interruptible(work, handle, _native.CANCEL, self._cancel_if_open)
+
+    def _cancel_if_open(self) -> None:
+        """Cancels; what another thread has closed is ending anyway."""
+        try:
+            self.cancel()
         except QwenError:
-            if raised:
-                raise raised[0] from None
-            raise
-        result = Result(self._library.take_json(out))
-        if raised:
-            raise raised[0]
-        return result
+            pass
 
 
 def generate_request(prompt: Prompt, options: Mapping[str, Any]) -> Dict[str, Any]:
