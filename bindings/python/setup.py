@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Optional
 
-from setuptools import setup
+from setuptools import Distribution, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
 
@@ -55,14 +55,20 @@ class BuildWithLibrary(build_py):  # type: ignore[misc]
 class PlatformWheel(bdist_wheel):  # type: ignore[misc]
     """Any Python 3, this platform."""
 
-    def finalize_options(self) -> None:
-        """Says that the wheel holds machine code."""
-        super().finalize_options()
-        self.root_is_pure = os.environ.get("LIBQWEN_LIBRARY") == "none"
-
     def get_tag(self) -> tuple[str, str, str]:
         """The tag, as py3-none-linux_x86_64."""
         return "py3", "none", super().get_tag()[2]
 
 
-setup(cmdclass={"build_py": BuildWithLibrary, "bdist_wheel": PlatformWheel})
+class WithMachineCode(Distribution):  # type: ignore[misc]
+    """Says that the wheel holds machine code, if it does."""
+
+    def has_ext_modules(self) -> bool:
+        """Whether the library goes in."""
+        return os.environ.get("LIBQWEN_LIBRARY") != "none"
+
+
+setup(
+    distclass=WithMachineCode,
+    cmdclass={"build_py": BuildWithLibrary, "bdist_wheel": PlatformWheel},
+)
