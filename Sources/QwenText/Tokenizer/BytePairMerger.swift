@@ -19,6 +19,22 @@ struct BytePairMerger: Sendable {
     var next: [Int32] = []
     var previous: [Int32] = []
     var heap: RankHeap = RankHeap()
+
+    /// Hands out the arrays of ids, ranks and merged ids, so that no copy is made when they change.
+    mutating func take() -> (ids: [Int32], ranks: [Int32], merged: [Int32]) {
+      var arrays: (ids: [Int32], ranks: [Int32], merged: [Int32]) = ([], [], [])
+      swap(&arrays.ids, &ids)
+      swap(&arrays.ranks, &ranks)
+      swap(&arrays.merged, &merged)
+      return arrays
+    }
+
+    /// Takes the arrays back.
+    mutating func put(_ ids: [Int32], _ ranks: [Int32], _ merged: [Int32]) {
+      self.ids = ids
+      self.ranks = ranks
+      self.merged = merged
+    }
   }
 
   /// Leaves the merged ids of `text[start ..< end]` in `scratch.ids`.
@@ -51,9 +67,8 @@ struct BytePairMerger: Sendable {
       scratch.ranks.append(pair.rank)
       scratch.merged.append(pair.id)
     }
-    var ids = scratch.ids.mutableSpan
-    var ranks = scratch.ranks.mutableSpan
-    var merged = scratch.merged.mutableSpan
+    // Moved out and back: each array is changed by itself.
+    var (ids, ranks, merged) = scratch.take()
     while count > 1 {
       var best = 0
       var bestRank = ranks[0]
@@ -88,7 +103,8 @@ struct BytePairMerger: Sendable {
         merged[best &- 1] = pair.id
       }
     }
-    scratch.ids.removeLast(scratch.ids.count - count)
+    ids.removeLast(ids.count - count)
+    scratch.put(ids, ranks, merged)
   }
 
   /// A linked list of parts and a heap of (rank, position); an entry is stale if its rank changed.
@@ -111,11 +127,11 @@ struct BytePairMerger: Sendable {
     }
     scratch.heap.order()
 
-    var ids = scratch.ids.mutableSpan
-    var ranks = scratch.ranks.mutableSpan
-    var merged = scratch.merged.mutableSpan
-    var next = scratch.next.mutableSpan
-    var previous = scratch.previous.mutableSpan
+    var (ids, ranks, merged) = scratch.take()
+    var next: [Int32] = []
+    var previous: [Int32] = []
+    swap(&next, &scratch.next)
+    swap(&previous, &scratch.previous)
     while let (rank, position) = scratch.heap.pop() {
       if ranks[position] != rank { continue }
       ids[position] = merged[position]
@@ -146,7 +162,10 @@ struct BytePairMerger: Sendable {
       ids[kept] = ids[index]
       kept += 1
     }
-    scratch.ids.removeLast(count - kept)
+    ids.removeLast(count - kept)
+    scratch.put(ids, ranks, merged)
+    swap(&next, &scratch.next)
+    swap(&previous, &scratch.previous)
   }
 }
 
