@@ -75,7 +75,7 @@ struct OpenSettings: Sendable {
     default: break
     }
     let asked = options["threads"]?.int ?? 0
-    threads = min(asked > 0 ? asked : processorCount(), WorkerPool.maximumThreads)
+    threads = min(asked > 0 ? asked : WorkerPool.processorCount, WorkerPool.maximumThreads)
     usesOpenBLAS = options["matmul"]?.string == "openblas"
     isExact = options["compute"]?.string == "float32" || usesOpenBLAS
   }

@@ -1,7 +1,7 @@
 package import QwenFormats
-package import QwenModel
+internal import QwenModel
 package import QwenTensor
-package import QwenText
+internal import QwenText
 
 /// One conversation: evaluated tokens, their keys and values, and the memory of a step.
 ///

@@ -1,4 +1,4 @@
-internal import QwenFormats
+package import QwenFormats
 
 extension OptionTable {
   /// Largest value of integers that count tokens.

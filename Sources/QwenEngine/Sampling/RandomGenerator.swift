@@ -1,5 +1,3 @@
-internal import Glibc
-
 /// The library's own random numbers: xoshiro256++ (Blackman & Vigna 2019), its state filled from the seed by
 /// splitmix64. The same seed gives the same stream on every machine and in every version.
 package struct RandomGenerator: Sendable {
@@ -36,16 +34,5 @@ package struct RandomGenerator: Sendable {
   package mutating func uniform() -> Double { Double(next() >> 11) * 0x1p-53 }
 
   /// A seed nobody chose, below 2^53 so that it survives any JSON reader.
-  package static func systemSeed() -> UInt64 {
-    var seed: UInt64 = 0
-    let got = unsafe withUnsafeMutableBytes(of: &seed) {
-      unsafe getrandom($0.baseAddress, $0.count, 0)
-    }
-    if got != MemoryLayout<UInt64>.size {
-      var time = timespec()
-      unsafe clock_gettime(CLOCK_MONOTONIC, &time)
-      seed = UInt64(truncatingIfNeeded: time.tv_nsec) &* 0x9E37_79B9_7F4A_7C15
-    }
-    return seed >> 11
-  }
+  package static func systemSeed() -> UInt64 { UInt64.random(in: 0..<(1 << 53)) }
 }

@@ -1,5 +1,5 @@
 internal import Glibc
-package import QwenTensor
+internal import QwenTensor
 
 /// Chooses tokens from logits, in the order of transformers: penalties, then temperature, top-k, top-p, min-p.
 ///
@@ -37,10 +37,10 @@ package struct Sampler {
     _ logits: UnsafeMutableBufferPointer<Float>, banned: Set<Int32>
   ) -> Int32? {
     unsafe penalize(logits)
-    for id in banned where unsafe logits.indices.contains(Int(id)) {
+    for id in banned where logits.indices.contains(Int(id)) {
       unsafe logits[Int(id)] = -.infinity
     }
-    let usable = unsafe min(logits.count, counts.usable)
+    let usable = min(logits.count, counts.usable)
     let used = unsafe UnsafeBufferPointer(rebasing: logits[0..<usable])
     guard let best = unsafe LogitRow.argmax(used), unsafe used[best] > -.infinity else {
       return nil
@@ -53,13 +53,13 @@ package struct Sampler {
   private func penalize(_ logits: UnsafeMutableBufferPointer<Float>) {
     let repetition = Float(options.repetitionPenalty)
     if repetition != 1 {
-      for id in counts.seen where unsafe logits.indices.contains(Int(id)) {
+      for id in counts.seen where logits.indices.contains(Int(id)) {
         let logit = unsafe logits[Int(id)]
         unsafe logits[Int(id)] = logit < 0 ? logit * repetition : logit / repetition
       }
     }
     if options.frequencyPenalty != 0 || options.presencePenalty != 0 {
-      for (id, count) in counts.generated where unsafe logits.indices.contains(Int(id)) {
+      for (id, count) in counts.generated where logits.indices.contains(Int(id)) {
         unsafe logits[Int(id)] -=
           Float(options.frequencyPenalty) * Float(count) + Float(options.presencePenalty)
       }
@@ -71,7 +71,7 @@ package struct Sampler {
     let temperature = options.temperature
     func weight(_ logit: Float) -> Double { exp((Double(logit) - Double(best)) / temperature) }
     candidates.removeAll(keepingCapacity: true)
-    for index in unsafe logits.indices where unsafe logits[index] > -.infinity {
+    for index in logits.indices where unsafe logits[index] > -.infinity {
       unsafe candidates.append(
         Candidate(id: Int32(truncatingIfNeeded: index), logit: logits[index]))
     }

@@ -1,4 +1,4 @@
-package import QwenFormats
+internal import QwenFormats
 
 /// How the next token is chosen from logits.
 package struct SamplingOptions: Sendable, Equatable {
