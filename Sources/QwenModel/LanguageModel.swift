@@ -4,6 +4,7 @@ package import QwenTensor
 /// A family's forward pass over its weights.
 protocol DecoderFamily: Sendable {
   var weights: OuterWeights { get }
+  var layers: [DecoderLayer] { get }
   /// Evaluates the step's tokens: fills the caches behind each slice and leaves RMSNorm of the last layer
   /// in `step.normed`.
   func forward(_ step: Step) throws(TensorError)
@@ -60,7 +61,8 @@ package final class LanguageModel: Sendable {
   }
 
   /// Format of the matrices of the layers, of the embedding and of the head, for reports.
-  package var formats: (embedding: StorageFormat, head: StorageFormat) {
-    (family.weights.embedding.format, family.weights.head.weight.format)
+  package var formats: (embedding: StorageFormat, head: StorageFormat, layers: StorageFormat) {
+    let head = family.weights.head.weight.format
+    return (family.weights.embedding.format, head, family.layers.last?.down.weight.format ?? head)
   }
 }

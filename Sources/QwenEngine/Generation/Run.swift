@@ -64,10 +64,10 @@ package struct Run {
     return pending.removeFirst()
   }
 
-  /// Ends the run as the caller wishes: what was said stays.
-  package mutating func stop() -> RunResult {
+  /// Ends the run as the caller wishes: what was said stays, `.done` is the next event but one at most.
+  package mutating func stop() {
+    pending.removeAll()
     if state != .finished { finish(.cancelled) }
-    return result
   }
 
   /// Ends the run and takes it back: the session keeps only what it shares with the prompt.
@@ -178,5 +178,14 @@ package struct Run {
           return (id, tokenizer.text([id]), logprob($0))
         })
     }
+  }
+}
+
+extension Run {
+  /// Prepares the run of a request.
+  package init(_ session: Session, _ request: Request) throws(EngineError) {
+    try self.init(
+      session, prompt: request.prompt, options: request.options, history: request.history,
+      query: request.query)
   }
 }
