@@ -1,4 +1,4 @@
-internal import CQwen
+public import CQwen
 internal import QwenEngine
 internal import QwenFormats
 internal import QwenText

@@ -1,4 +1,4 @@
-internal import CQwen
+public import CQwen
 internal import QwenEngine
 internal import QwenFormats
 
@@ -65,7 +65,8 @@ public func qwen_generate(
       try OptionTable.object(json, what: "the options")
     }
     // Ids in the options stand in for a text.
-    let hasIDs = object["prompt_ids"] != nil && unsafe prompt == nil
+    let hasText = unsafe prompt != nil
+    let hasIDs = object["prompt_ids"] != nil && !hasText
     let prompt = hasIDs ? nil : try unsafe text(prompt, length, "prompt")
     try cell.idle { () throws(CallError) in
       let request = try engine { () throws(EngineError) in

@@ -1,5 +1,5 @@
 package import QwenFormats
-package import QwenText
+internal import QwenText
 
 /// A request to generate or chat, read and checked.
 package struct Request {
