@@ -31,6 +31,7 @@ public func qwen_model_info(
   unsafe out_json?.pointee = nil
   return call { () throws(CallError) in
     let model = try unsafe models.find(model).model
+    guard unsafe out_json != nil else { throw CallError(QWEN_ERROR_ARGUMENT, "out_json is NULL") }
     try unsafe give(JSONValue.object(model.info).serialized(), out_json)
   }
 }

@@ -26,6 +26,7 @@ public func qwen_session_info(
   unsafe out_json?.pointee = nil
   return call { () throws(CallError) in
     let cell = try unsafe sessions.find(session)
+    guard unsafe out_json != nil else { throw CallError(QWEN_ERROR_ARGUMENT, "out_json is NULL") }
     let info = try cell.idle { () throws(CallError) in cell.session.info }
     try unsafe give(JSONValue.object(info).serialized(), out_json)
   }

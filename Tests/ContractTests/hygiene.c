@@ -1,3 +1,4 @@
+#include <stdlib.h>
 /* The library is inert in its host: signals, descriptors, output, threads, locale, rounding mode
  * and working directory are what they were, from dlopen to dlclose. */
 #include <dirent.h>
@@ -47,7 +48,11 @@ static State observe(void) {
   memset(&state, 0, sizeof state);
   file = fopen("/proc/self/status", "r");
   while (file != NULL && fgets(line, sizeof line, file) != NULL) {
-    sscanf(line, "SigCgt: %31s", state.caught);
+    if (sscanf(line, "SigCgt: %31s", state.caught) == 1) {
+      /* Signals 32 and 33 belong to the C library's threads. */
+      unsigned long long caught = strtoull(state.caught, NULL, 16) & ~0x180000000ULL;
+      snprintf(state.caught, sizeof state.caught, "%016llx", caught);
+    }
     sscanf(line, "SigIgn: %31s", state.ignored);
     sscanf(line, "SigBlk: %31s", state.blocked);
     sscanf(line, "Threads: %d", &state.threads);
