@@ -1,0 +1,78 @@
+/// What the splitters and the normaliser need to know of a code point, as bits.
+struct UnicodeClass: OptionSet, Sendable {
+  let rawValue: UInt8
+
+  /// General category L*.
+  static let letter = UnicodeClass(rawValue: 1)
+  /// General category N*.
+  static let number = UnicodeClass(rawValue: 2)
+  /// White_Space.
+  static let space = UnicodeClass(rawValue: 4)
+  /// CR or LF.
+  static let newline = UnicodeClass(rawValue: 8)
+  /// NFC may change it, reorder it, or join it to what precedes it.
+  static let unstable = UnicodeClass(rawValue: 16)
+}
+
+/// Two-stage table of `UnicodeClass` over all code points, about 45 KB.
+struct UnicodeClasses: Sendable {
+  /// Built on first use, in under a millisecond.
+  static let shared = UnicodeClasses()
+
+  private let blocks: [UInt16]
+  private let classes: [UnicodeClass]
+
+  private init() {
+    var flat = [UnicodeClass](repeating: [], count: 0x110000)
+    func mark(_ ranges: [UInt32], _ bit: UnicodeClass) {
+      for index in stride(from: 0, to: ranges.count, by: 2) {
+        for point in ranges[index]..<ranges[index] + ranges[index + 1] {
+          flat[Int(point)].formUnion(bit)
+        }
+      }
+    }
+    mark(UnicodeTables.letters, .letter)
+    mark(UnicodeTables.numbers, .number)
+    mark(UnicodeTables.spaces, .space)
+    mark([0x0A, 1, 0x0D, 1], .newline)
+    mark(UnicodeTables.unstable, .unstable)
+
+    var blocks: [UInt16] = []
+    var classes: [UnicodeClass] = []
+    var known: [[UInt8]: UInt16] = [:]
+    for start in stride(from: 0, to: flat.count, by: 256) {
+      let block = flat[start..<start + 256]
+      let key = block.map(\.rawValue)
+      if let index = known[key] {
+        blocks.append(index)
+      } else {
+        let index = UInt16(classes.count / 256)
+        known[key] = index
+        blocks.append(index)
+        classes.append(contentsOf: block)
+      }
+    }
+    self.blocks = blocks
+    self.classes = classes
+  }
+
+  /// The class of a code point below 0x110000.
+  @inline(__always)
+  subscript(point: UInt32) -> UnicodeClass {
+    let block = Int(blocks[Int(point &>> 8)])
+    return classes[block &<< 8 | Int(point & 255)]
+  }
+
+  /// The class of an ASCII byte.
+  @inline(__always)
+  subscript(ascii byte: UInt8) -> UnicodeClass { classes[Int(byte)] }
+
+  /// Class of the character that begins at `index` of well-formed UTF-8, and its length in bytes.
+  @inline(__always)
+  func at(_ text: Span<UInt8>, _ index: Int) -> (class: UnicodeClass, width: Int) {
+    let byte = text[index]
+    if byte < 0x80 { return (classes[Int(byte)], 1) }
+    let (point, width) = UTF8Text.scalar(text, index)
+    return (self[point], width)
+  }
+}
