@@ -73,4 +73,14 @@ package struct FloatBuffer: Sendable {
     let length = min(max(wanted ?? count - first, 0), count - first)
     return unsafe Array(UnsafeBufferPointer(start: pointer + first, count: length))
   }
+
+  /// The floats of `range` in memory of their own.
+  package func copy(_ range: Range<Int>) throws(TensorError) -> FloatBuffer {
+    guard range.lowerBound >= 0, range.upperBound <= count else {
+      throw .shape("values \(range) of \(count)")
+    }
+    let part = try FloatBuffer(count: range.count)
+    unsafe part.pointer.update(from: pointer + range.lowerBound, count: range.count)
+    return part
+  }
 }

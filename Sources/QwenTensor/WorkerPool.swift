@@ -20,6 +20,16 @@ package final class WorkerPool: @unchecked Sendable {
   package static let shared = WorkerPool()
   /// More threads than this are never started.
   package static let maximumThreads = 256
+  /// Name of the instruction set that kernels use.
+  package static var instructionSet: String {
+    switch Int(qk_cpu_isa()) {
+    case QK_ISA_AVX512: "avx512"
+    case QK_ISA_AVX2: "avx2"
+    default: "scalar"
+    }
+  }
+  /// Processors this process may run on, by its affinity mask; at least 1.
+  package static var processorCount: Int { max(1, Int(qk_processor_count())) }
 
   /// How long a thread spins before it sleeps: about 20 microseconds, longer than the serial stretches
   /// between two regions of a token, far shorter than a time slice lost to a descheduled peer.

@@ -24,6 +24,9 @@ int32_t qk_cpu_isa(void);
 // lacks is lowered to the best it has. Returns what is now in force. Not to be called during a computation.
 int32_t qk_cpu_force(int32_t isa);
 
+// Processors that the calling thread's affinity mask allows; at least 1.
+int32_t qk_processor_count(void);
+
 // ---- futex.c ------------------------------------------------------------------------------------------
 
 // Waits while *word == expected, at most timeout_ns (negative: no limit). May wake for no reason.
@@ -46,7 +49,7 @@ void qk_q8_0_decode(const void *source, float *values, size_t count);
 //   weights: rows of columns elements, row r at weights + r * row_bytes
 //   x: tokens rows of columns floats, row t at x + t * x_stride
 //   y[t * y_stride + r] = sum over k of weights[r][k] * x[t][k]
-// Sum shape, the same for every number of rows and tokens: lane l of 8 (AVX-512: 16) adds the products of
+// Sum shape, the same for every number of rows and tokens: lane l of 8 adds the products of
 // k = l, l + lanes, ... in rising order with fused multiply-add, then lanes are added pairwise
 // in one documented order.
 void qk_f32_matmul(const void *weights, size_t row_bytes, size_t rows, size_t columns,

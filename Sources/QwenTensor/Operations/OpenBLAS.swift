@@ -15,8 +15,10 @@ package final class OpenBLAS: @unchecked Sendable {
 
   private let gemm: Gemm
 
-  /// Nil if no libopenblas.so.0 can be opened.
-  package init?() {
+  /// Opened at the first question; nil if no libopenblas.so.0 can be opened.
+  package static let shared = OpenBLAS()
+
+  private init?() {
     guard let handle = unsafe dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL),
       let symbol = unsafe dlsym(handle, "cblas_sgemm")
     else { return nil }

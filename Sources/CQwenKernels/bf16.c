@@ -1,0 +1,30 @@
+// bfloat16: the upper half of a float.
+#include "lanes.h"
+#include "twins.h"
+
+void qk_bf16_decode(const void *source, float *values, size_t count) {
+#if QK_X86
+  if (qk_isa() >= QK_ISA_AVX2) {
+    qk_bf16_decode_avx2(source, values, count);
+    return;
+  }
+#endif
+  for (size_t k = 0; k < count; k++) {
+    values[k] = qk_load_bf16(source, k);
+  }
+}
+
+void qk_bf16_matmul(const void *weights, size_t row_bytes, size_t rows, size_t columns,
+                   const float *x, size_t x_stride, size_t tokens, float *y, size_t y_stride) {
+#if QK_X86
+  if (qk_isa() >= QK_ISA_AVX512) {
+    qk_bf16_matmul_avx512(weights, row_bytes, rows, columns, x, x_stride, tokens, y, y_stride);
+    return;
+  }
+  if (qk_isa() >= QK_ISA_AVX2) {
+    qk_bf16_matmul_avx2(weights, row_bytes, rows, columns, x, x_stride, tokens, y, y_stride);
+    return;
+  }
+#endif
+  qk_matmul_scalar(qk_load_bf16, weights, row_bytes, rows, columns, x, x_stride, tokens, y, y_stride);
+}

@@ -1,0 +1,166 @@
+// Products of blocked formats and 8-bit activations with AVX-512 VNNI: 16 rows in the lanes of one
+// vector for several tokens, 8 for one. Integers are exact and floats are added as in the other
+// twins.
+#include "panel.h"
+#include "twins.h"
+
+#if QK_X86
+
+enum {
+  TOKENS = 8, // 8 integer sums, 8 totals and the vector of q: the chains hide the latency
+  PANEL_BLOCKS = 16,
+};
+
+typedef struct {
+  __m512i q[PANEL_BLOCKS][8];
+  __m512 d[PANEL_BLOCKS];
+  __m512 m[PANEL_BLOCKS];
+} panel;
+
+// What is added to q so that it is unsigned, or was added to it in the file: taken off by the sum
+// of the activations.
+QK_INLINE int32_t offset_of(qk_format format) {
+  return format == QK_Q4_0 ? 8 : format == QK_Q8_0 ? 128 : 0;
+}
+
+QK_INLINE QK_AVX512 __m256i as_unsigned(qk_format format, __m256i q) {
+  return format == QK_Q8_0 ? _mm256_xor_si256(q, _mm256_set1_epi8(-128)) : q;
+}
+
+// Up to 8 rows times one token.
+QK_INLINE QK_AVX512 void one_token(qk_format format, const uint8_t *first, size_t row_bytes,
+                                   size_t count, size_t blocks, const qk_a8_block *x, float *y) {
+  const uint8_t *row[8];
+  qk_row_pointers(row, first, row_bytes, count);
+  const size_t bytes = qk_block_bytes(format);
+  const uint8_t *ahead = first + qk_prefetch_distance(8 * row_bytes);
+  __m256 total = _mm256_setzero_ps();
+  for (size_t b = 0; b < blocks; b++) {
+    qk_prefetch_block8(format, ahead, row_bytes, b);
+    const qk_block8 block = qk_load_block8(format, row, b * bytes);
+    __m256i even = _mm256_set1_epi32(-offset_of(format) * x[b].sum);
+    __m256i odd = _mm256_setzero_si256();
+    QK_UNROLL for (int g = 0; g < 8; g += 2) {
+      even = _mm256_dpbusd_epi32(even, as_unsigned(format, block.q[g]), qk_four(x + b, g));
+      odd = _mm256_dpbusd_epi32(odd, as_unsigned(format, block.q[g + 1]), qk_four(x + b, g + 1));
+    }
+    const __m256i products = _mm256_add_epi32(even, odd);
+    total = qk_add_block8(format, products, block.d, block.m, x + b, total);
+  }
+  _mm256_mask_storeu_ps(y, (__mmask8)((1u << count) - 1), total);
+}
+
+QK_INLINE QK_AVX512 void panel_tokens(qk_format format, const int tokens, const panel *p,
+                                      size_t blocks, const qk_a8_block *x, size_t x_stride,
+                                      float *y, size_t y_stride, int is_first, __mmask16 mask) {
+  __m512 totals[TOKENS];
+  QK_UNROLL for (int t = 0; t < tokens; t++) {
+    totals[t] = is_first ? _mm512_setzero_ps()
+                         : _mm512_maskz_loadu_ps(mask, y + (size_t)t * y_stride);
+  }
+  for (size_t b = 0; b < blocks; b++) {
+    __m512i products[TOKENS];
+    QK_UNROLL for (int t = 0; t < tokens; t++) {
+      products[t] = _mm512_set1_epi32(-offset_of(format) * x[(size_t)t * x_stride + b].sum);
+    }
+    QK_UNROLL for (int g = 0; g < 8; g++) {
+      const __m512i q = p->q[b][g];
+      QK_UNROLL for (int t = 0; t < tokens; t++) {
+        int32_t four;
+        memcpy(&four, x[(size_t)t * x_stride + b].values + 4 * g, sizeof four);
+        products[t] = _mm512_dpbusd_epi32(products[t], q, _mm512_set1_epi32(four));
+      }
+    }
+    QK_UNROLL for (int t = 0; t < tokens; t++) {
+      const qk_a8_block *block = x + (size_t)t * x_stride + b;
+      const __m512 scale = _mm512_mul_ps(p->d[b], _mm512_set1_ps(block->scale));
+      totals[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products[t]), scale, totals[t]);
+      if (format == QK_Q4_1) {
+        const __m512 sum = _mm512_set1_ps(block->scale * (float)block->sum);
+        totals[t] = _mm512_fmadd_ps(p->m[b], sum, totals[t]);
+      }
+    }
+  }
+  QK_UNROLL for (int t = 0; t < tokens; t++) {
+    _mm512_mask_storeu_ps(y + (size_t)t * y_stride, mask, totals[t]);
+  }
+}
+
+// Half of a panel's vectors: 8 of the 16 rows.
+QK_INLINE QK_AVX512 void fill(qk_format format, panel *p, size_t half, const uint8_t *const row[8],
+                              size_t start, size_t filled) {
+  for (size_t b = 0; b < filled; b++) {
+    const qk_block8 block = qk_load_block8(format, row, (start + b) * qk_block_bytes(format));
+    QK_UNROLL for (int g = 0; g < 8; g++) {
+      _mm256_store_si256((__m256i *)&p->q[b][g] + half, as_unsigned(format, block.q[g]));
+    }
+    _mm256_store_ps((float *)&p->d[b] + 8 * half, block.d);
+    _mm256_store_ps((float *)&p->m[b] + 8 * half, block.m);
+  }
+}
+
+// Up to 16 rows times several tokens.
+QK_INLINE QK_AVX512 void many_tokens(qk_format format, const uint8_t *first, size_t row_bytes,
+                                     size_t count, size_t blocks, const qk_a8_block *x,
+                                     size_t x_stride, size_t tokens, float *y, size_t y_stride) {
+  const uint8_t *low[8];
+  const uint8_t *high[8];
+  qk_row_pointers(low, first, row_bytes, count);
+  // Where there are no more than 8 rows the upper half repeats one; its results are not stored.
+  const size_t below = count > 8 ? 8 : 0;
+  qk_row_pointers(high, first + below * row_bytes, row_bytes, count - below);
+  const __mmask16 mask = (__mmask16)((1u << count) - 1);
+  panel p;
+  for (size_t start = 0; start < blocks; start += PANEL_BLOCKS) {
+    const size_t filled = blocks - start < PANEL_BLOCKS ? blocks - start : PANEL_BLOCKS;
+    fill(format, &p, 0, low, start, filled);
+    fill(format, &p, 1, high, start, filled);
+    size_t t = 0;
+    for (; t + TOKENS <= tokens; t += TOKENS) {
+      panel_tokens(format, TOKENS, &p, filled, x + t * x_stride + start, x_stride,
+                   y + t * y_stride, y_stride, start == 0, mask);
+    }
+    for (; t + 2 <= tokens; t += 2) {
+      panel_tokens(format, 2, &p, filled, x + t * x_stride + start, x_stride, y + t * y_stride,
+                   y_stride, start == 0, mask);
+    }
+    for (; t < tokens; t++) {
+      panel_tokens(format, 1, &p, filled, x + t * x_stride + start, x_stride, y + t * y_stride,
+                   y_stride, start == 0, mask);
+    }
+  }
+}
+
+QK_INLINE QK_AVX512 void matmul(qk_format format, qk_block_matmul *rest, const uint8_t *weights,
+                                size_t row_bytes, size_t rows, size_t blocks,
+                                const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,
+                                size_t y_stride) {
+  if (blocks == 0) {
+    rest(weights, row_bytes, rows, 0, x, x_stride, tokens, y, y_stride);
+    return;
+  }
+  const size_t height = tokens == 1 ? 8 : 16;
+  for (size_t r = 0; r < rows; r += height) {
+    const size_t count = rows - r < height ? rows - r : height;
+    const uint8_t *first = weights + r * row_bytes;
+    if (tokens == 1) {
+      one_token(format, first, row_bytes, count, blocks, x, y + r);
+    } else {
+      many_tokens(format, first, row_bytes, count, blocks, x, x_stride, tokens, y + r, y_stride);
+    }
+  }
+}
+
+#define QK_MATMUL(name, format, rest)                                                           \
+  QK_AVX512 void name(const void *weights, size_t row_bytes, size_t rows, size_t columns,       \
+                      const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,           \
+                      size_t y_stride) {                                                        \
+    matmul(format, rest, weights, row_bytes, rows, columns / 32, x, x_stride, tokens, y,        \
+           y_stride);                                                                           \
+  }
+
+QK_MATMUL(qk_q4_0_matmul_a8_avx512, QK_Q4_0, qk_q4_0_matmul_a8_avx2)
+QK_MATMUL(qk_q4_1_matmul_a8_avx512, QK_Q4_1, qk_q4_1_matmul_a8_avx2)
+QK_MATMUL(qk_q8_0_matmul_a8_avx512, QK_Q8_0, qk_q8_0_matmul_a8_avx2)
+
+#endif

@@ -1,0 +1,50 @@
+// Blocks of 32: half-precision d and m, then 16 bytes of 4-bit q, elements 0 ... 15 in the low
+// halves, 16 ... 31 in the high ones. The value is d q + m.
+#include "blocks.h"
+#include "twins.h"
+
+void qk_q4_1_decode(const void *source, float *values, size_t count) {
+  const uint8_t *block = source;
+  for (size_t b = 0; b < count / 32; b++, block += QK_Q4_1_BYTES, values += 32) {
+    const float d = qk_half_to_float(qk_load_u16(block));
+    const float m = qk_half_to_float(qk_load_u16(block + 2));
+    // d q has at most 15 bits and is exact: the sum is the only rounding.
+    for (size_t k = 0; k < 16; k++) {
+      values[k] = d * (float)(block[4 + k] & 15) + m;
+      values[k + 16] = d * (float)(block[4 + k] >> 4) + m;
+    }
+  }
+}
+
+static float row_product(const uint8_t *row, const qk_a8_block *x, size_t blocks) {
+  float total = 0;
+  for (size_t b = 0; b < blocks; b++, row += QK_Q4_1_BYTES) {
+    int32_t products = 0;
+    for (size_t k = 0; k < 16; k++) {
+      products += (row[4 + k] & 15) * x[b].values[k];
+      products += (row[4 + k] >> 4) * x[b].values[k + 16];
+    }
+    const float d = qk_half_to_float(qk_load_u16(row));
+    const float m = qk_half_to_float(qk_load_u16(row + 2));
+    total = fmaf((float)products, d * x[b].scale, total);
+    total = fmaf(m, x[b].scale * (float)x[b].sum, total);
+  }
+  return total;
+}
+
+void qk_q4_1_matmul_a8(const void *weights, size_t row_bytes, size_t rows, size_t columns,
+                       const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,
+                       size_t y_stride) {
+#if QK_X86
+  if (qk_isa() >= QK_ISA_AVX512) {
+    qk_q4_1_matmul_a8_avx512(weights, row_bytes, rows, columns, x, x_stride, tokens, y, y_stride);
+    return;
+  }
+  if (qk_isa() >= QK_ISA_AVX2) {
+    qk_q4_1_matmul_a8_avx2(weights, row_bytes, rows, columns, x, x_stride, tokens, y, y_stride);
+    return;
+  }
+#endif
+  qk_matmul_a8_scalar(row_product, weights, row_bytes, rows, columns, x, x_stride, tokens, y,
+                      y_stride);
+}

@@ -1,0 +1,42 @@
+// Blocks of 32: half-precision d, then 32 signed bytes q. The value is d q.
+#include "blocks.h"
+#include "twins.h"
+
+void qk_q8_0_decode(const void *source, float *values, size_t count) {
+  const uint8_t *block = source;
+  for (size_t b = 0; b < count / 32; b++, block += QK_Q8_0_BYTES, values += 32) {
+    const float d = qk_half_to_float(qk_load_u16(block));
+    for (size_t k = 0; k < 32; k++) {
+      values[k] = d * (float)(int8_t)block[2 + k];
+    }
+  }
+}
+
+static float row_product(const uint8_t *row, const qk_a8_block *x, size_t blocks) {
+  float total = 0;
+  for (size_t b = 0; b < blocks; b++, row += QK_Q8_0_BYTES) {
+    int32_t products = 0;
+    for (size_t k = 0; k < 32; k++) {
+      products += (int8_t)row[2 + k] * x[b].values[k];
+    }
+    total = fmaf((float)products, qk_half_to_float(qk_load_u16(row)) * x[b].scale, total);
+  }
+  return total;
+}
+
+void qk_q8_0_matmul_a8(const void *weights, size_t row_bytes, size_t rows, size_t columns,
+                       const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,
+                       size_t y_stride) {
+#if QK_X86
+  if (qk_isa() >= QK_ISA_AVX512) {
+    qk_q8_0_matmul_a8_avx512(weights, row_bytes, rows, columns, x, x_stride, tokens, y, y_stride);
+    return;
+  }
+  if (qk_isa() >= QK_ISA_AVX2) {
+    qk_q8_0_matmul_a8_avx2(weights, row_bytes, rows, columns, x, x_stride, tokens, y, y_stride);
+    return;
+  }
+#endif
+  qk_matmul_a8_scalar(row_product, weights, row_bytes, rows, columns, x, x_stride, tokens, y,
+                      y_stride);
+}

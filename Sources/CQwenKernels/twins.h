@@ -1,0 +1,55 @@
+// The faster twins behind the functions of the public header.
+#ifndef QK_TWINS_H
+#define QK_TWINS_H
+
+#include "isa.h"
+
+#if QK_X86
+
+// ---- float_avx2.c float_avx512.c --------
+
+typedef void qk_float_matmul(const void *weights, size_t row_bytes, size_t rows, size_t columns,
+                             const float *x, size_t x_stride, size_t tokens, float *y,
+                             size_t y_stride);
+qk_float_matmul qk_f32_matmul_avx2, qk_f16_matmul_avx2, qk_bf16_matmul_avx2;
+qk_float_matmul qk_f32_matmul_avx512, qk_f16_matmul_avx512, qk_bf16_matmul_avx512;
+
+void qk_f16_decode_avx2(const void *source, float *values, size_t count);
+void qk_bf16_decode_avx2(const void *source, float *values, size_t count);
+void qk_f16_encode_avx2(const float *values, void *target, size_t count);
+
+// ---- blocks_avx2.c blocks_avx512.c --------
+
+typedef void qk_block_matmul(const void *weights, size_t row_bytes, size_t rows, size_t columns,
+                             const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,
+                             size_t y_stride);
+qk_block_matmul qk_q4_0_matmul_a8_avx2, qk_q4_1_matmul_a8_avx2, qk_q8_0_matmul_a8_avx2;
+qk_block_matmul qk_q4_0_matmul_a8_avx512, qk_q4_1_matmul_a8_avx512, qk_q8_0_matmul_a8_avx512;
+
+// ---- elementwise_avx2.c logits_avx2.c a8_avx2.c --------
+
+void qk_rms_norm_avx2(const float *x, const float *weight, float epsilon, float *y, size_t count);
+void qk_add_avx2(float *x, const float *y, size_t count);
+void qk_scale_avx2(float *x, float factor, size_t count);
+void qk_silu_multiply_avx2(const float *gate, const float *up, float *out, size_t count);
+void qk_rope_halves_avx2(float *x, const float *cosine, const float *sine, size_t half);
+void qk_rope_pairs_avx2(float *x, const float *cosine, const float *sine, size_t half);
+void qk_exp_avx2(const float *x, float *y, size_t count);
+int64_t qk_argmax_avx2(const float *x, size_t count);
+double qk_log_sum_exp_avx2(const float *x, size_t count);
+int32_t qk_all_finite_avx2(const float *x, size_t count);
+void qk_a8_quantize_avx2(const float *x, qk_a8_block *blocks, size_t count);
+
+// ---- attention_avx2.c --------
+
+void qk_attention_page_f32_avx2(const float *q, size_t q_stride, size_t queries, const float *keys,
+                                const float *values, size_t dim, const int32_t *first,
+                                const int32_t *visible, float *maximum, float *sum, float *out,
+                                size_t out_stride);
+void qk_attention_page_f16_avx2(const float *q, size_t q_stride, size_t queries, const uint16_t *keys,
+                                const uint16_t *values, size_t dim, const int32_t *first,
+                                const int32_t *visible, float *maximum, float *sum, float *out,
+                                size_t out_stride);
+
+#endif
+#endif

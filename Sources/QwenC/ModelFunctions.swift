@@ -1,0 +1,109 @@
+internal import CQwen
+internal import QwenEngine
+internal import QwenFormats
+internal import QwenText
+
+@c @implementation
+public func qwen_model_open(
+  _ out: UnsafeMutablePointer<qwen_model?>?, _ path: UnsafePointer<CChar>?,
+  _ options_json: UnsafePointer<CChar>?, _ progress: qwen_progress_callback?,
+  _ user: UnsafeMutableRawPointer?
+) -> qwen_status {
+  unsafe out?.pointee = nil
+  return call { () throws(CallError) in
+    guard let out = unsafe out else { throw CallError(QWEN_ERROR_ARGUMENT, "out is NULL") }
+    let path = try unsafe text(path, -1, "path")
+    let options = try unsafe optionText(options_json)
+    let report: ((String, Double) -> Bool)? = progress.map { callback in
+      { stage, fraction in unsafe stage.withCString { unsafe callback($0, fraction, user) } == 0 }
+    }
+    let model = try engine { () throws(EngineError) in
+      try Model(path: path, options: try OptionTable.open.parse(options), progress: report)
+    }
+    unsafe out.pointee = models.insert(ModelCell(model))
+  }
+}
+
+@c @implementation
+public func qwen_model_info(
+  _ model: qwen_model?, _ out_json: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?
+) -> qwen_status {
+  unsafe out_json?.pointee = nil
+  return call { () throws(CallError) in
+    let model = try unsafe models.find(model).model
+    try unsafe give(JSONValue.object(model.info).serialized(), out_json)
+  }
+}
+
+@c @implementation
+public func qwen_model_close(_ model: qwen_model?) { _ = unsafe models.remove(model) }
+
+@c @implementation
+public func qwen_tokenize(
+  _ model: qwen_model?, _ text: UnsafePointer<CChar>?, _ length: Int,
+  _ options_json: UnsafePointer<CChar>?, _ ids: UnsafeMutablePointer<Int32>?, _ capacity: Int,
+  _ count: UnsafeMutablePointer<Int>?
+) -> qwen_status {
+  unsafe count?.pointee = 0
+  return call { () throws(CallError) in
+    let model = try unsafe models.find(model).model
+    let input = try unsafe QwenC.text(text, length, "text")
+    let options = try unsafe optionText(options_json)
+    let values = try engine { () throws(EngineError) in
+      try model.tokenize(input, options: try OptionTable.tokenize.parse(options))
+    }
+    try unsafe write(values, ids, capacity, count)
+  }
+}
+
+@c @implementation
+public func qwen_detokenize(
+  _ model: qwen_model?, _ ids: UnsafePointer<Int32>?, _ count: Int,
+  _ options_json: UnsafePointer<CChar>?, _ text: UnsafeMutablePointer<CChar>?, _ capacity: Int,
+  _ length: UnsafeMutablePointer<Int>?
+) -> qwen_status {
+  unsafe length?.pointee = 0
+  return call { () throws(CallError) in
+    let model = try unsafe models.find(model).model
+    let values = try unsafe QwenC.ids(ids, count)
+    let options = try unsafe optionText(options_json)
+    let bytes = try engine { () throws(EngineError) in
+      try model.detokenize(values, options: try OptionTable.detokenize.parse(options))
+    }
+    try unsafe write(bytes.map { CChar(bitPattern: $0) }, text, capacity, length)
+    if capacity > bytes.count, let text = unsafe text { unsafe text[bytes.count] = 0 }
+  }
+}
+
+@c @implementation
+public func qwen_token_id(
+  _ model: qwen_model?, _ text: UnsafePointer<CChar>?, _ length: Int,
+  _ id: UnsafeMutablePointer<Int32>?
+) -> qwen_status {
+  unsafe id?.pointee = -1
+  return call { () throws(CallError) in
+    let model = try unsafe models.find(model).model
+    let text = try unsafe QwenC.text(text, length, "text")
+    guard let id = unsafe id else { throw CallError(QWEN_ERROR_ARGUMENT, "id is NULL") }
+    unsafe id.pointee = model.tokenizer.id(of: text) ?? -1
+  }
+}
+
+@c @implementation
+public func qwen_render(
+  _ model: qwen_model?, _ request_json: UnsafePointer<CChar>?, _ ids: UnsafeMutablePointer<Int32>?,
+  _ capacity: Int, _ count: UnsafeMutablePointer<Int>?,
+  _ out_text: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?
+) -> qwen_status {
+  unsafe count?.pointee = 0
+  unsafe out_text?.pointee = nil
+  return call { () throws(CallError) in
+    let model = try unsafe models.find(model).model
+    let json = try unsafe optionText(request_json)
+    let request = try engine { () throws(EngineError) in
+      try Request.any(model, try OptionTable.object(json, what: "the request"))
+    }
+    try unsafe write(request.prompt, ids, capacity, count)
+    if unsafe out_text != nil { try unsafe give(model.tokenizer.text(request.prompt), out_text) }
+  }
+}

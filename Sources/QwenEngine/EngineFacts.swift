@@ -1,0 +1,67 @@
+package import QwenFormats
+internal import QwenModel
+internal import QwenTensor
+internal import QwenText
+
+/// What this build can do, as JSON.
+package enum EngineFacts {
+  /// Processors and the instruction set in force.
+  package static var cpu: JSONValue {
+    [
+      "processors": .integer(WorkerPool.processorCount),
+      "instruction_set": .string(WorkerPool.instructionSet),
+    ]
+  }
+
+  /// Storage formats of weights.
+  package static var formats: JSONValue {
+    .array(
+      StorageFormat.all.map {
+        ["name": .string($0.name), "bits_per_weight": .number($0.bitsPerWeight)]
+      })
+  }
+
+  /// Families, containers and chat formats.
+  package static var models: JSONValue {
+    [
+      "families": .array(ModelFamily.allCases.map { .string($0.rawValue) }),
+      "containers": ["safetensors", "gguf"],
+      "chat_formats": .array(ChatFormat.Dialect.allCases.map { .string($0.rawValue) }),
+    ]
+  }
+}
+
+extension Model {
+  /// Facts for `qwen_model_info`.
+  package var info: JSONObject {
+    let c = configuration
+    let perToken =
+      c.kvShape(.f16).layers * c.kvShape(.f16).heads * c.kvShape(.f16).headDim * 2 * 2
+    var info: JSONObject = [
+      "path": .string(path), "family": .string(c.family.rawValue),
+      "vocab_size": .integer(c.vocabularyRows), "usable_tokens": .integer(usableTokens),
+      "hidden_size": .integer(c.hiddenSize), "layers": .integer(c.layerCount),
+      "heads": .integer(c.queryHeads), "kv_heads": .integer(c.kvHeads),
+      "head_dim": .integer(c.headDim), "intermediate_size": .integer(c.intermediateSize),
+      "rope_theta": .number(c.rotaryBase), "tied": .bool(c.isTied),
+      "context": .integer(c.contextLength), "trained_context": .integer(c.trainedLength),
+      "dynamic_ntk": .bool(c.usesDynamicNTK), "logn": .bool(c.usesLogN),
+      "tokenizer": .string(tokenizer.kindName),
+      "chat_format": chat.map { .string($0.dialect.rawValue) } ?? .null,
+      "default_system": chat?.defaultSystem.map { .string($0) } ?? .null,
+      "stop_ids": .array(stopIDs.map { .integer(Int($0)) }),
+      "defaults": .object(defaults.options), "threads": .integer(settings.threads),
+      "memory": [
+        "weight_bytes": .integer(weightBytes), "kv_bytes_per_token": .integer(perToken),
+      ],
+    ]
+    if let network {
+      let formats = network.formats
+      info["formats"] = [
+        "embedding": .string(formats.embedding.name), "head": .string(formats.head.name),
+        "layers": .string(formats.layers.name),
+      ]
+    }
+    return info
+  }
+}

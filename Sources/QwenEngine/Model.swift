@@ -1,0 +1,164 @@
+package import QwenFormats
+package import QwenModel
+internal import QwenTensor
+package import QwenText
+
+/// An open model: weights, tokenizer, chat format and defaults. Immutable; any thread.
+package final class Model: Sendable {
+  package let path: String
+  package let configuration: ModelConfiguration
+  package let tokenizer: Tokenizer
+  /// How to chat with it; nil for a base model.
+  package let chat: ChatFormat?
+  /// The weights; nil if only the vocabulary was asked for.
+  let network: LanguageModel?
+  let defaults: GenerationDefaults
+  let settings: OpenSettings
+  /// Bytes of all tensors.
+  package let weightBytes: Int
+
+  /// Ids from here on have no text and are never sampled.
+  var usableTokens: Int { min(tokenizer.usableCount, configuration.vocabularyRows) }
+
+  /// Tokens that end an answer where a request names none.
+  var stopIDs: [Int32] {
+    var ids = defaults.stopIDs
+    if let eos = tokenizer.eosID { ids.append(eos) }
+    ids += chat?.stopIDs ?? []
+    return Array(Set(ids)).sorted()
+  }
+
+  /// Opens a folder or a .gguf file. `progress` hears of each stage and its fraction; false stops the load.
+  package init(
+    path: String, options: JSONObject, progress: ((String, Double) -> Bool)? = nil
+  ) throws(EngineError) {
+    let settings = OpenSettings(options)
+    self.settings = settings
+    self.path = path
+    do {
+      let parts = try ModelParts(path, settings, progress)
+      configuration = parts.configuration
+      tokenizer = parts.tokenizer
+      chat = parts.chat
+      defaults = parts.defaults
+      network = parts.network
+      weightBytes = parts.weightBytes
+    } catch let error as EngineError {
+      throw error
+    } catch let error as FormatError {
+      throw EngineError(error)
+    } catch let error as TokenizerError {
+      throw EngineError(error)
+    } catch {
+      throw EngineError(.internal, "\(error)")
+    }
+    if settings.usesOpenBLAS, OpenBLAS.shared == nil {
+      throw EngineError(
+        .unsupported, "libopenblas.so.0 can't be opened", key: "matmul",
+        hint: "install it (apt install libopenblas0), or leave out \"matmul\"")
+    }
+  }
+}
+
+/// The options of opening, read.
+struct OpenSettings: Sendable {
+  var mode: FileBytes.Mode = .map
+  var isVocabularyOnly = false
+  var threads: Int
+  var isExact: Bool
+  var usesOpenBLAS: Bool
+
+  init(_ options: JSONObject) {
+    switch options["load"]?.string {
+    case "copy": mode = .copy
+    case "vocabulary": isVocabularyOnly = true
+    default: break
+    }
+    let asked = options["threads"]?.int ?? 0
+    threads = min(asked > 0 ? asked : WorkerPool.processorCount, WorkerPool.maximumThreads)
+    usesOpenBLAS = options["matmul"]?.string == "openblas"
+    isExact = options["compute"]?.string == "float32" || usesOpenBLAS
+  }
+}
+
+/// Everything that opening finds out, in the order in which it does.
+private struct ModelParts {
+  let configuration: ModelConfiguration
+  let tokenizer: Tokenizer
+  let chat: ChatFormat?
+  let defaults: GenerationDefaults
+  let network: LanguageModel?
+  let weightBytes: Int
+
+  init(
+    _ path: String, _ settings: OpenSettings, _ progress: ((String, Double) -> Bool)?
+  ) throws {
+    let reading: LoadProgress? =
+      progress.map { report in { done, total in report("read", Double(done) / Double(max(total, 1))) } }
+    let files = try ModelFiles.open(
+      path: path, mode: settings.mode, progress: reading,
+      layout: { StorageFormat.ggml($0).map { BlockLayout(elements: $0.blockElements, bytes: $0.blockBytes) } })
+    try ModelParts.report("tokenizer", 0, progress)
+    let archive: TensorArchive?
+    switch files {
+    case .gguf(let file):
+      configuration = try ModelConfiguration(gguf: file)
+      tokenizer = try Tokenizer.gguf(file)
+      defaults = GenerationDefaults()
+      chat = ModelParts.chat(
+        template: file.metadata["tokenizer.chat_template"]?.string, configuration.family, defaults,
+        tokenizer)
+      archive = settings.isVocabularyOnly ? nil : file.tensors
+    case .folder(let folder):
+      let config = try folder.object("config.json") ?? JSONObject()
+      configuration = try ModelConfiguration(config: config, path: folder.path("config.json"))
+      tokenizer = try Tokenizer.folder(folder).get()
+      var found = GenerationDefaults(try folder.object("generation_config.json") ?? JSONObject())
+      if found.stopIDs.isEmpty { found.stopIDs = GenerationDefaults.ids(config["eos_token_id"]) }
+      defaults = found
+      chat = ModelParts.chat(
+        template: try ModelParts.template(folder), configuration.family, defaults, tokenizer)
+      archive =
+        settings.isVocabularyOnly
+        ? nil : try folder.tensors(mode: settings.mode, progress: reading)
+    }
+    try ModelParts.report("tokenizer", 1, progress)
+    if let archive {
+      network = try LanguageModel(configuration, archive) { fraction in
+        progress?("weights", fraction) ?? true
+      }
+      weightBytes = archive.byteCount
+    } else {
+      network = nil
+      weightBytes = 0
+    }
+  }
+
+  private static func report(
+    _ stage: String, _ fraction: Double, _ progress: ((String, Double) -> Bool)?
+  ) throws {
+    if let progress, !progress(stage, fraction) {
+      throw EngineError(.cancelled, "the load was stopped")
+    }
+  }
+
+  /// The chat template of a folder: in its tokenizer_config.json, or a file of its own.
+  private static func template(_ folder: Folder) throws(FormatError) -> String? {
+    if let file = try folder.bytes("chat_template.jinja") { return file.all.repairedText() }
+    let value = try folder.object("tokenizer_config.json")?["chat_template"]
+    if let named = value?.array {
+      let entry = named.first { $0["name"]?.string == "default" } ?? named.first
+      return entry?["template"]?.string
+    }
+    return value?.string
+  }
+
+  private static func chat(
+    template: String?, _ family: ModelFamily, _ defaults: GenerationDefaults,
+    _ tokenizer: Tokenizer
+  ) -> ChatFormat? {
+    if family == .qwen { return defaults.chatFormat == "raw" ? nil : .firstGeneration(tokenizer) }
+    guard let template else { return nil }
+    return ChatFormat.recognize(template: template, tokenizer: tokenizer)
+  }
+}

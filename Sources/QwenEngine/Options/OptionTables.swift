@@ -1,0 +1,139 @@
+package import QwenFormats
+
+extension OptionTable {
+  /// Largest value of integers that count tokens.
+  static let largeCount = 1 << 28
+
+  /// Options of opening a model.
+  package static let open = OptionTable(
+    section: "open",
+    options: [
+      Option(
+        "load", .word(["map", "copy", "vocabulary"]), default: "map",
+        "How weights come to memory: mapped from the file and shared, copied, or not at all (tokenizer only)."
+      ),
+      Option(
+        "threads", .integer(0...1024), default: 0,
+        "Threads of one run; 0 takes the processors this process may use."),
+      Option(
+        "compute", .word(["auto", "float32"]), default: "auto",
+        "auto multiplies quantised weights by 8-bit activations; float32 decodes them and computes in float."
+      ),
+      Option(
+        "matmul", .word(["auto", "openblas"]), default: "auto",
+        "openblas hands products of float weights to the system's OpenBLAS, without our promise of equal bits."
+      ),
+    ])
+
+  /// Options of opening a session.
+  package static let session = OptionTable(
+    section: "session",
+    options: [
+      Option(
+        "context", .integer(1...largeCount), default: nil,
+        "Tokens a conversation may have; default: the model's own length, at most 8192."),
+      Option(
+        "kv_cache", .word(["f16", "f32"]), default: "f16",
+        "How keys and values are stored: half precision or float."),
+      Option(
+        "prefill_chunk", .integer(1...4096), default: 128,
+        "Tokens of a prompt evaluated in one step; changes speed and memory, never a result."),
+    ])
+
+  /// Options of one run.
+  package static let generate = OptionTable(
+    section: "generate",
+    options: [
+      Option(
+        "max_new_tokens", .integer(0...largeCount), default: 512,
+        "Most tokens to generate; the context's end comes first if it is nearer."),
+      Option(
+        "min_new_tokens", .integer(0...largeCount), default: 0,
+        "Stop tokens are not sampled before this many tokens."),
+      Option(
+        "do_sample", .bool, default: false,
+        "true draws from the distribution, false takes the most likely token. Giving a temperature above 0 means true."
+      ),
+      Option(
+        "temperature", .number(0...100), default: 1,
+        "Divides the logits before drawing; 0 means do_sample false."),
+      Option(
+        "top_k", .integer(0...largeCount), default: 0,
+        "Draws among the k most likely tokens; 0 for all."),
+      Option(
+        "top_p", .number(0...1), default: 1,
+        "Draws among the fewest tokens whose probabilities reach this sum."),
+      Option(
+        "min_p", .number(0...1), default: 0,
+        "Leaves out tokens less likely than this fraction of the most likely one."),
+      Option(
+        "repetition_penalty", .number(0.01...100), default: 1,
+        "Divides positive and multiplies negative logits of tokens that occurred, prompt included."),
+      Option(
+        "frequency_penalty", .number(-10...10), default: 0,
+        "Subtracted from a logit for each time its token was generated."),
+      Option(
+        "presence_penalty", .number(-10...10), default: 0,
+        "Subtracted from the logit of a token that was generated at all."),
+      Option(
+        "seed", .integer(0...Int.max), default: nil,
+        "Start of the random generator; default: taken from the system and reported."),
+      Option(
+        "stop", .strings, default: [],
+        "Text that ends the answer; it is not part of the result."),
+      Option(
+        "stop_ids", .integers(0...largeCount), default: nil,
+        "Tokens that end the answer; default: the model's own."),
+      Option(
+        "logprobs", .integer(0...100), default: nil,
+        "Reports the log probability of each token and of that many best alternatives."),
+      Option(
+        "deadline_ms", .integer(1...(1 << 40)), default: nil,
+        "The run ends with what it has after this time."),
+      Option(
+        "special", .wordOrStrings(["none", "all"]), default: "none",
+        "Control tokens that are recognised in a prompt's text."),
+      Option(
+        "skip_special", .bool, default: true,
+        "Leaves control tokens out of the text of the answer."),
+    ])
+
+  /// Every table, in the order of the documentation.
+  package static let all: [OptionTable] = [.open, .session, .generate]
+
+  /// The tables as JSON: {"open": [{"name", "type", "default", "minimum", "maximum", "values", "sentence"}]}.
+  package static func describe() -> JSONValue {
+    .object(
+      JSONObject(
+        all.map { table in (table.section, JSONValue.array(table.options.map(\.description))) }))
+  }
+}
+
+extension Option {
+  /// The option as a JSON object.
+  var description: JSONValue {
+    var object: JSONObject = ["name": .string(name)]
+    switch kind {
+    case .bool: object["type"] = "boolean"
+    case .integer(let range):
+      object["type"] = "integer"
+      object["minimum"] = .integer(range.lowerBound)
+      object["maximum"] = .integer(range.upperBound)
+    case .number(let range):
+      object["type"] = "number"
+      object["minimum"] = .number(range.lowerBound)
+      object["maximum"] = .number(range.upperBound)
+    case .word(let words):
+      object["type"] = "string"
+      object["values"] = .array(words.map { .string($0) })
+    case .strings: object["type"] = "strings"
+    case .integers: object["type"] = "integers"
+    case .wordOrStrings(let words):
+      object["type"] = "string or strings"
+      object["values"] = .array(words.map { .string($0) })
+    }
+    object["default"] = fallback
+    object["sentence"] = .string(sentence)
+    return .object(object)
+  }
+}

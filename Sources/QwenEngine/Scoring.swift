@@ -1,0 +1,45 @@
+internal import QwenFormats
+internal import QwenTensor
+
+extension Session {
+  /// Hands each row of logits from token `first` of `ids` on to `body`, in order, valid during the call.
+  ///
+  /// The conversation is replaced by `ids`; what they share with it up to `first` is not evaluated again.
+  package func forEachLogits(
+    _ ids: [Int32], from first: Int,
+    _ body: (Int, UnsafeBufferPointer<Float>) throws(EngineError) -> Void
+  ) throws(EngineError) {
+    let rows = model.configuration.vocabularyRows
+    if let bad = ids.first(where: { $0 < 0 || Int($0) >= rows }) {
+      throw EngineError(.argument, "token \(bad) is outside the vocabulary of \(rows)")
+    }
+    control.begin(deadlineMilliseconds: nil)
+    if let plan = sequence.plan, plan == model.configuration.rotaryPlan(length: ids.count) {
+      truncate(min(reusable(ids), first))
+    } else {
+      truncate(0)
+    }
+    _ = try align(to: ids)
+    while tokens.count < ids.count {
+      let start = tokens.count
+      let end = min(ids.count, start + chunk)
+      let hidden = try evaluate(ids[start..<end])
+      for position in max(first, start)..<max(end, max(first, start)) {
+        try computeLogits(hidden, row: position - start)
+        try unsafe body(
+          position, UnsafeBufferPointer(start: logits.pointer, count: logits.count))
+      }
+    }
+  }
+
+  /// ln p of each token given those before it: value i belongs to ids[i + 1].
+  package func score(_ ids: [Int32]) throws(EngineError) -> [Float] {
+    var scores: [Float] = []
+    try unsafe forEachLogits(ids, from: 0) { (position, logits) throws(EngineError) in
+      guard position + 1 < ids.count else { return }
+      let total = unsafe LogitRow.logSumExp(logits)
+      unsafe scores.append(Float(Double(logits[Int(ids[position + 1])]) - total))
+    }
+    return scores
+  }
+}

@@ -1,0 +1,90 @@
+package import QwenTensor
+
+/// Which forward pass a checkpoint needs.
+package enum ModelFamily: String, Sendable, CaseIterable {
+  /// Qwen of 2023: fused projections, all heads of their own, untied head.
+  case qwen
+  /// Qwen1.5, Qwen2 and Qwen2.5: biases on queries, keys and values, grouped heads.
+  case qwen2
+  /// Qwen3: a norm over each head of queries and keys, a head size of its own.
+  case qwen3
+  /// The Llama layout: grouped heads, no bias.
+  case llama
+}
+
+/// How positions beyond the trained length are reached.
+package enum RotaryScaling: Sendable, Equatable {
+  /// Angles as trained.
+  case none
+  /// Every angle divided by `factor`.
+  case linear(factor: Double)
+  /// YaRN (Peng et al. 2023, section 3): slow angles divided, fast ones kept, cosines enlarged.
+  case yarn(Yarn)
+
+  /// The constants of YaRN.
+  package struct Yarn: Sendable, Equatable {
+    package var factor: Double
+    package var originalLength: Int
+    package var betaFast: Double = 32
+    package var betaSlow: Double = 1
+    /// Factor on cosine and sine; nil for 0.1 ln(factor) + 1.
+    package var attentionFactor: Double?
+  }
+}
+
+/// The facts of one checkpoint that its forward pass needs, in one form for every dialect they come in.
+package struct ModelConfiguration: Sendable, Equatable {
+  package var family: ModelFamily
+  /// Rows of the embedding, V; at least the number of usable token ids.
+  package var vocabularyRows: Int
+  /// Width of the residual stream, H.
+  package var hiddenSize: Int
+  package var layerCount: Int
+  package var queryHeads: Int
+  package var kvHeads: Int
+  package var headDim: Int
+  /// Leading components of a head that rotate; even, at most `headDim`.
+  package var rotaryDim: Int
+  /// Width of gate and up projection: the real one, also where a file states twice that.
+  package var intermediateSize: Int
+  package var normEpsilon: Float
+  package var rotaryBase: Double
+  package var rotaryScaling: RotaryScaling = .none
+  package var rotaryPairing: RotaryPairing = .halves
+  /// Whether the output head is the embedding matrix.
+  package var isTied: Bool
+  /// Positions the checkpoint says it can serve.
+  package var contextLength: Int
+  /// Positions of the training texts: what dynamic NTK and LogN compare with.
+  package var trainedLength: Int
+  package var usesDynamicNTK = false
+  package var usesLogN = false
+  /// Window of layers from `firstLayer` on, if the checkpoint uses one.
+  package var slidingWindow: SlidingWindow?
+
+  /// A window of `positions` on each layer that `layers` says yes to.
+  package struct SlidingWindow: Sendable, Equatable {
+    package var positions: Int
+    package var layers: [Bool]
+  }
+
+  /// The window of layer `layer`, nil for all positions.
+  package func window(layer: Int) -> Int? {
+    guard let slidingWindow, slidingWindow.layers.indices.contains(layer),
+      slidingWindow.layers[layer]
+    else { return nil }
+    return slidingWindow.positions
+  }
+
+  /// How keys and values of this model lie in a cache.
+  package func kvShape(_ element: KVShape.Element) -> KVShape {
+    KVShape(layers: layerCount, heads: kvHeads, headDim: headDim, element: element)
+  }
+
+  /// Sizes of rotation and attention in layer `layer`.
+  package func attentionShape(layer: Int) -> AttentionShape {
+    AttentionShape(
+      queryHeads: queryHeads, kvHeads: kvHeads, headDim: headDim, pairing: rotaryPairing,
+      window: window(layer: layer))
+  }
+}

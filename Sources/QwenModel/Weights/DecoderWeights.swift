@@ -1,0 +1,138 @@
+internal import QwenFormats
+package import QwenTensor
+
+/// Weights of one decoder layer, in the form all families share once read.
+package struct DecoderLayer: Sendable {
+  package let attentionNorm: FloatBuffer
+  package let query: Linear
+  package let key: Linear
+  package let value: Linear
+  /// Norms over each head of queries and keys, where the family has them.
+  package let headNorms: HeadNorms?
+  package let output: Linear
+  package let feedForwardNorm: FloatBuffer
+  package let gate: Linear
+  package let up: Linear
+  package let down: Linear
+}
+
+/// Weights outside the layers.
+package struct OuterWeights: Sendable {
+  /// [V, H].
+  package let embedding: Matrix
+  package let finalNorm: FloatBuffer
+  /// [V, H]; the embedding itself if tied.
+  package let head: Linear
+}
+
+/// Reads the tensors of one checkpoint by the names of its family and container.
+struct WeightReader {
+  let source: WeightSource
+  let names: TensorNames
+  let configuration: ModelConfiguration
+
+  init(_ archive: TensorArchive, _ configuration: ModelConfiguration) {
+    source = WeightSource(archive: archive)
+    names = TensorNames.find(configuration.family, in: archive)
+    self.configuration = configuration
+  }
+
+  /// Embedding, last norm and head; a tied head, or one that a file leaves out as tied, is the embedding.
+  func outer() throws(FormatError) -> OuterWeights {
+    let (rows, columns) = (configuration.vocabularyRows, configuration.hiddenSize)
+    let embedding = try source.matrix(names.embedding + ".weight", rows: rows, columns: columns)
+    let norm = try source.vector(names.finalNorm + ".weight", count: columns)
+    let isTied = configuration.isTied || !source.has(names.head + ".weight")
+    if isTied, !configuration.isTied, configuration.family == .qwen {
+      throw FormatError(
+        .malformed, path: source.archive.path, "has no tensor \"\(names.head).weight\"",
+        hint: "a shard is missing")
+    }
+    let head =
+      isTied ? embedding : try source.matrix(names.head + ".weight", rows: rows, columns: columns)
+    do {
+      return OuterWeights(embedding: embedding, finalNorm: norm, head: try Linear(head))
+    } catch {
+      throw FormatError(error, path: source.archive.path, what: "the output head")
+    }
+  }
+
+  /// Every layer, read by `body` with the prefix of its names.
+  func layers(
+    progress: WeightProgress?, _ body: (String) throws(FormatError) -> DecoderLayer
+  ) throws(FormatError) -> [DecoderLayer] {
+    var layers: [DecoderLayer] = []
+    for index in 0..<configuration.layerCount {
+      layers.append(try body("\(names.layer)\(index)."))
+      let fraction = Double(index + 1) / Double(configuration.layerCount)
+      if let progress, !progress(fraction) {
+        throw FormatError(.cancelled, path: source.archive.path, "the load was stopped")
+      }
+    }
+    return layers
+  }
+
+  /// Attention and feed-forward norms, output, gate, up and down projection, alike in all families.
+  func layer(
+    _ prefix: String, query: Linear, key: Linear, value: Linear, headNorms: HeadNorms? = nil
+  ) throws(FormatError) -> DecoderLayer {
+    let c = configuration
+    return DecoderLayer(
+      attentionNorm: try source.vector(
+        prefix + names.attentionNorm + ".weight", count: c.hiddenSize),
+      query: query, key: key, value: value, headNorms: headNorms,
+      output: try source.linear(
+        prefix + names.output, rows: c.hiddenSize, columns: c.queryHeads * c.headDim,
+        bias: .never),
+      feedForwardNorm: try source.vector(
+        prefix + names.feedForwardNorm + ".weight", count: c.hiddenSize),
+      gate: try source.linear(prefix + names.gate, rows: c.intermediateSize, columns: c.hiddenSize),
+      up: try source.linear(prefix + names.up, rows: c.intermediateSize, columns: c.hiddenSize),
+      down: try source.linear(
+        prefix + names.down, rows: c.hiddenSize, columns: c.intermediateSize))
+  }
+
+  /// Separate projections of queries, keys and values.
+  func projections(
+    _ prefix: String, bias: WeightSource.Bias
+  ) throws(FormatError) -> (query: Linear, key: Linear, value: Linear) {
+    let c = configuration
+    let (q, kv) = (c.queryHeads * c.headDim, c.kvHeads * c.headDim)
+    return (
+      try source.linear(prefix + names.query, rows: q, columns: c.hiddenSize, bias: bias),
+      try source.linear(prefix + names.key, rows: kv, columns: c.hiddenSize, bias: bias),
+      try source.linear(prefix + names.value, rows: kv, columns: c.hiddenSize, bias: bias)
+    )
+  }
+
+  /// One matrix whose rows are queries, keys and values, taken apart without a copy.
+  func fusedProjections(
+    _ prefix: String
+  ) throws(FormatError) -> (query: Linear, key: Linear, value: Linear) {
+    let c = configuration
+    let (q, kv) = (c.queryHeads * c.headDim, c.kvHeads * c.headDim)
+    let name = prefix + names.fused
+    let fused = try source.linear(name, rows: q + 2 * kv, columns: c.hiddenSize, bias: .always)
+    do {
+      func part(_ rows: Range<Int>) throws(TensorError) -> Linear {
+        let bias = try fused.bias?.copy(rows)
+        return try Linear(try fused.weight.rows(rows), bias: bias)
+      }
+      return (try part(0..<q), try part(q..<q + kv), try part(q + kv..<q + 2 * kv))
+    } catch {
+      throw FormatError(error, path: source.archive.path, what: "tensor \"\(escaped(name))\"")
+    }
+  }
+
+  /// The norms over each head of queries and keys.
+  func headNorms(_ prefix: String) throws(FormatError) -> HeadNorms {
+    HeadNorms(
+      query: try source.vector(
+        prefix + names.queryNorm + ".weight", count: configuration.headDim),
+      key: try source.vector(prefix + names.keyNorm + ".weight", count: configuration.headDim),
+      epsilon: configuration.normEpsilon)
+  }
+}
+
+/// Called with the fraction of the weights that is ready; false stops the load.
+package typealias WeightProgress = (Double) -> Bool

@@ -1,0 +1,103 @@
+internal import QwenFormats
+package import QwenTensor
+
+/// Hands out the tensors of a checkpoint as matrices and vectors, each checked against the size the
+/// configuration asks for.
+struct WeightSource {
+  let archive: TensorArchive
+
+  /// Whether the checkpoint has a tensor of that name.
+  func has(_ name: String) -> Bool { archive[name] != nil }
+
+  /// The matrix `name`, [rows, columns], sharing the bytes of its file.
+  func matrix(_ name: String, rows: Int, columns: Int) throws(FormatError) -> Matrix {
+    let entry = try find(name)
+    guard entry.shape == [rows, columns] else {
+      throw wrongShape(entry, [rows, columns])
+    }
+    let format = try storage(entry)
+    do {
+      return try unsafe Matrix(
+        format: format, rows: rows, columns: columns, address: entry.region.address,
+        byteCount: entry.region.count, owner: entry.region.owner)
+    } catch {
+      throw FormatError(error, path: entry.region.owner.path, what: "tensor \"\(escaped(name))\"")
+    }
+  }
+
+  /// The vector `name` of `count` values, decoded to float.
+  func vector(_ name: String, count: Int) throws(FormatError) -> FloatBuffer {
+    let entry = try find(name)
+    guard entry.shape == [count] || entry.shape == [1, count] else {
+      throw wrongShape(entry, [count])
+    }
+    let format = try storage(entry)
+    do {
+      let matrix = try unsafe Matrix(
+        format: format, rows: 1, columns: count, address: entry.region.address,
+        byteCount: entry.region.count, owner: entry.region.owner)
+      return try matrix.decoded()
+    } catch {
+      throw FormatError(error, path: entry.region.owner.path, what: "tensor \"\(escaped(name))\"")
+    }
+  }
+
+  /// `name`.weight and, if wanted, `name`.bias as one layer.
+  func linear(
+    _ name: String, rows: Int, columns: Int, bias: Bias = .never
+  ) throws(FormatError) -> Linear {
+    let weight = try matrix(name + ".weight", rows: rows, columns: columns)
+    let values: FloatBuffer? =
+      switch bias {
+      case .never: nil
+      case .ifPresent: has(name + ".bias") ? try vector(name + ".bias", count: rows) : nil
+      case .always: try vector(name + ".bias", count: rows)
+      }
+    do {
+      return try Linear(weight, bias: values)
+    } catch {
+      throw FormatError(error, path: archive.path, what: "tensor \"\(escaped(name)).bias\"")
+    }
+  }
+
+  /// Whether a layer has a bias.
+  enum Bias { case never, ifPresent, always }
+
+  private func find(_ name: String) throws(FormatError) -> TensorEntry {
+    if let entry = archive[name] { return entry }
+    throw FormatError(
+      .malformed, path: archive.path, "has no tensor \"\(escaped(name))\"",
+      hint: "the configuration and the weights don't belong together, or a shard is missing")
+  }
+
+  private func storage(_ entry: TensorEntry) throws(FormatError) -> StorageFormat {
+    let format: StorageFormat? =
+      switch entry.type {
+      case .ggml(let type): StorageFormat.ggml(type)
+      case .named(let name): StorageFormat.safetensors(name)
+      }
+    if let format { return format }
+    throw FormatError(
+      .unsupported, path: entry.region.owner.path,
+      "tensor \"\(escaped(entry.name))\" has the element type \(entry.type)",
+      hint: "this build reads \(StorageFormat.all.map(\.name).joined(separator: ", "))")
+  }
+
+  private func wrongShape(_ entry: TensorEntry, _ wanted: [Int]) -> FormatError {
+    FormatError(
+      .malformed, path: entry.region.owner.path,
+      "tensor \"\(escaped(entry.name))\" is \(entry.shape), but the configuration asks for \(wanted)")
+  }
+}
+
+extension FormatError {
+  /// A failure of the tensor layer while weights of `path` were prepared.
+  package init(_ error: TensorError, path: String, what: String) {
+    switch error {
+    case .memory(let count):
+      self.init(.memory, path: path, "there is no memory for the \(count) bytes of \(what)")
+    case .shape(let text): self.init(.malformed, path: path, "\(what): \(text)")
+    case .cancelled, .deadline: self.init(.cancelled, path: path, "\(what): stopped")
+    }
+  }
+}

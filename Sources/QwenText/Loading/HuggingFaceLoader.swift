@@ -1,0 +1,79 @@
+internal import QwenFormats
+
+extension Tokenizer {
+  /// Reads a tokenizer.json whose model is byte-level BPE and whose way of splitting this build knows.
+  static func huggingFace(_ document: JSONObject, file: String) throws(TokenizerError) -> Tokenizer {
+    var builder = VocabularyBuilder(file: file)
+    guard let model = document["model"]?.object, let vocabulary = model["vocab"]?.object else {
+      throw builder.bad("has no \"model\" with a \"vocab\"")
+    }
+    if let type = model["type"]?.string, type != "BPE" {
+      throw .unsupported(file: file, feature: "the model \"\(escaped(type))\"")
+    }
+    let splitter = try splitter(document["pre_tokenizer"] ?? .null)
+    let normalizer = try normalizer(document["normalizer"] ?? .null, file: file)
+    try builder.addVocabulary(vocabulary)
+    let added = document["added_tokens"]?.array ?? []
+    // Added tokens may stand in the vocabulary as well; there they are not ordinary text.
+    for token in added {
+      guard let id = token["id"]?.int, let text = token["content"]?.string else {
+        throw builder.bad("has an added token without \"id\" or \"content\"")
+      }
+      try builder.addSpecial(text, id: id, isControl: token["special"]?.bool ?? false)
+    }
+    try builder.indexTokens()
+    for (rank, merge) in (model["merges"]?.array ?? []).enumerated() {
+      let rank = Int32(truncatingIfNeeded: rank)
+      if let line = merge.string {
+        let bytes = Array(line.utf8)
+        try builder.addMergeLine(bytes.span, rank: rank)
+      } else if let pair = merge.array, pair.count == 2, let left = pair[0].string,
+        let right = pair[1].string
+      {
+        let (left, right) = (Array(left.utf8), Array(right.utf8))
+        try builder.addMerge(left.span, right.span, rank: rank)
+      } else {
+        throw builder.bad("merge \(rank) is neither a line nor a pair")
+      }
+    }
+    return try builder.finish(
+      kindName: "tokenizer.json/\(splitter.name)", splitter: splitter, normalizer: normalizer,
+      isWhole: model["ignore_merges"]?.bool ?? false)
+  }
+
+  private static func normalizer(
+    _ value: JSONValue, file: String
+  ) throws(TokenizerError) -> Normalizer {
+    switch value["type"]?.string {
+    case nil: return .none
+    case "NFC": return .stretches
+    case "Sequence" where value["normalizers"]?.array?.isEmpty == true: return .none
+    case let type?: throw .unsupported(file: file, feature: "the normalizer \"\(escaped(type))\"")
+    }
+  }
+
+  /// Regular expression of the Qwen families, as their files spell it.
+  private static let qwenPattern =
+    #"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|"#
+    + #"\s*[\r\n]+|\s+(?!\S)|\s+"#
+
+  /// The splitter that a pre_tokenizer describes: a byte-level step, before it a regex or digits alone.
+  private static func splitter(_ value: JSONValue) throws(TokenizerError) -> Splitter {
+    let steps = value["type"]?.string == "Sequence" ? value["pretokenizers"]?.array ?? [] : [value]
+    let names = steps.map { $0["type"]?.string ?? "(none)" }
+    let hasPrefix = steps.contains { $0["add_prefix_space"]?.bool == true }
+    let usesRegex = steps.last?["use_regex"]?.bool ?? true
+    if !hasPrefix, names == ["Split", "ByteLevel"], !usesRegex,
+      steps[0]["pattern"]?["Regex"]?.string == qwenPattern
+    {
+      return .qwen
+    }
+    if !hasPrefix, names == ["Digits", "ByteLevel"], usesRegex,
+      steps[0]["individual_digits"]?.bool == true
+    {
+      return .smollm
+    }
+    if !hasPrefix, names == ["ByteLevel"], usesRegex { return .gpt2 }
+    throw .unknownPreTokenizer(name: names.map { escaped($0) }.joined(separator: " + "))
+  }
+}

@@ -1,0 +1,113 @@
+/// Collects the tokens and merges of one vocabulary, from whatever files they come.
+struct VocabularyBuilder {
+  /// File named in messages.
+  let file: String
+  var tokens = TokenBytes()
+  var specials: [SpecialTokens.Entry] = []
+  private var pieces = PieceTable(capacity: 0)
+  private var pairs = PairTable(capacity: 0)
+
+  init(file: String) { self.file = file }
+
+  /// Adds a token written in the byte alphabet; one outside it is kept as the literal text it is.
+  mutating func add(alphabet text: Span<UInt8>, id: Int) throws(TokenizerError) {
+    let start = tokens.blob.count
+    var kind = TokenKind.normal
+    if !ByteAlphabet.append(text, to: &tokens) {
+      for index in text.indices { tokens.append(text[index]) }
+      kind = .literal
+    }
+    if let reason = tokens.finish(from: start, id: id, kind: kind) { throw bad(reason) }
+  }
+
+  /// Adds a token from its bytes.
+  mutating func add(bytes: some Sequence<UInt8>, id: Int, kind: TokenKind) throws(TokenizerError) {
+    if let reason = tokens.add(bytes, id: id, kind: kind) { throw bad(reason) }
+  }
+
+  /// Makes `text` the special text of `id`, whether or not it was in the vocabulary.
+  mutating func addSpecial(_ text: String, id: Int, isControl: Bool) throws(TokenizerError) {
+    try add(bytes: text.utf8, id: id, kind: isControl ? .control : .added)
+    specials.append(
+      SpecialTokens.Entry(
+        text: text, id: Int32(truncatingIfNeeded: id), isControl: isControl))
+  }
+
+  /// Enters the ordinary tokens into the table by bytes; call before merges are added.
+  mutating func indexTokens() throws(TokenizerError) {
+    pieces = PieceTable(capacity: tokens.count)
+    for id in 0..<tokens.count where tokens.kinds[id] == .normal {
+      let id = Int32(truncatingIfNeeded: id)
+      let (start, end) = tokens.bounds(id)
+      if start == end { throw bad("token \(id) is empty") }
+      if !pieces.insert(id, tokens) { throw bad("token \(id) has the text of another one") }
+    }
+    pairs = PairTable(capacity: tokens.count)
+  }
+
+  /// Adds a merge of two tokens given in the byte alphabet. Ranks rise with the order of the file.
+  mutating func addMerge(
+    _ left: Span<UInt8>, _ right: Span<UInt8>, rank: Int32
+  ) throws(TokenizerError) {
+    guard let first = ByteAlphabet.decode(left), let second = ByteAlphabet.decode(right) else {
+      throw bad("merge \(rank) is not written in the byte alphabet")
+    }
+    let both = first + second
+    let (a, b) = (find(first), find(second))
+    let merged = find(both)
+    guard a >= 0, b >= 0, merged >= 0 else {
+      throw bad("merge \(rank) joins tokens that are not in the vocabulary")
+    }
+    guard pairs.insert(a, b, rank: rank, id: merged) else { throw bad("degenerate merges") }
+  }
+
+  /// Adds every way of cutting a token in two tokens; its id is the rank. For vocabularies without merges.
+  mutating func addSplits() throws(TokenizerError) {
+    pairs = PairTable(capacity: tokens.count * 2)
+    for id in 0..<tokens.count where tokens.kinds[id] == .normal {
+      let id = Int32(truncatingIfNeeded: id)
+      let (start, end) = tokens.bounds(id)
+      guard end - start > 1 else { continue }
+      for middle in start + 1..<end {
+        let left = pieces.find(tokens.blob.span, start, middle, tokens).id
+        guard left >= 0 else { continue }
+        let right = pieces.find(tokens.blob.span, middle, end, tokens).id
+        guard right >= 0 else { continue }
+        guard pairs.insert(left, right, rank: id, id: id) else { throw bad("degenerate merges") }
+      }
+    }
+  }
+
+  private func find(_ bytes: [UInt8]) -> Int32 {
+    pieces.find(bytes.span, 0, bytes.count, tokens).id
+  }
+
+  /// The tokenizer of what was collected. `isWhole`: a piece that is a token stands for itself unmerged.
+  mutating func finish(
+    kindName: String, splitter: Splitter, normalizer: Tokenizer.Normalizer, isWhole: Bool,
+    unknownID: Int32? = nil, bosID: Int32? = nil, eosID: Int32? = nil
+  ) throws(TokenizerError) -> Tokenizer {
+    var byteIDs = [Int32](repeating: -1, count: 256)
+    for byte in 0..<256 { byteIDs[byte] = find([UInt8(byte)]) }
+    let merger = BytePairMerger(pairs: pairs, byteIDs: byteIDs, unknownID: unknownID)
+    if isWhole {
+      pieces.markAllWhole()
+    } else {
+      var scratch = BytePairMerger.Scratch()
+      for id in 0..<tokens.count where tokens.kinds[id] == .normal {
+        let id = Int32(truncatingIfNeeded: id)
+        let (start, end) = tokens.bounds(id)
+        // A long token is merged whenever it comes: rare enough, and hostile ones cost nothing here.
+        guard end - start <= 64 else { continue }
+        merger.merge(tokens.blob.span, start, end, &scratch)
+        if scratch.ids == [id] { pieces.markWhole(id, tokens) }
+      }
+    }
+    return Tokenizer(
+      Tokenizer.Parts(
+        kindName: kindName, tokens: tokens, pieces: pieces, merger: merger, splitter: splitter,
+        normalizer: normalizer, specials: specials, bosID: bosID, eosID: eosID))
+  }
+
+  func bad(_ reason: String) -> TokenizerError { .badVocabulary(file: file, reason: reason) }
+}

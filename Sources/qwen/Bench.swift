@@ -1,0 +1,139 @@
+import CQwen
+import Glibc
+
+extension Subcommand {
+  static let bench = Subcommand(
+    name: "bench", operands: "MODEL", summary: "Measures loading, reading and answering.",
+    operandCount: 1...1,
+    details: """
+      Each repetition reads a prompt into an empty session and says a fixed number of tokens, always
+      the likeliest. A short run before the first repetition is not counted.
+      """,
+    options: [
+      Option("prompt", "P", "Tokens to read (default 512)."),
+      Option("generate", "G", "Tokens to say (default 64)."),
+      Option("repetitions", "R", "How often to measure (default 3)."),
+      Option("json", nil, "Write the numbers as JSON."),
+    ],
+    sections: ["open", "session"]
+  ) { invocation throws(Failure) in
+    let plan = BenchPlan(
+      promptTokens: try invocation.integer("prompt", default: 512, minimum: 1),
+      newTokens: try invocation.integer("generate", default: 64, minimum: 1),
+      repetitions: try invocation.integer("repetitions", default: 3, minimum: 1))
+    let model = try Model(path: invocation.operands[0], options: invocation.given["open"])
+    var options = invocation.given
+    if options.value("session", "context") == nil {
+      options.set("session", "context", to: .number(plan.promptTokens + plan.newTokens))
+    }
+    let session = try Session(model: model, options: options["session"])
+    let ids = try promptIds(model, count: plan.promptTokens)
+
+    _ = try measure(session, ids: Array(ids.prefix(16)), newTokens: 2)
+    var runs: [BenchRun] = []
+    for repetition in 1...plan.repetitions {
+      let run = try measure(session, ids: ids, newTokens: plan.newTokens)
+      runs.append(run)
+      Terminal.writeError(
+        "run \(repetition) of \(plan.repetitions): reads \(decimal(run.prefill, 1)) tokens/s, "
+          + "says \(decimal(run.decode, 1)) tokens/s\n")
+    }
+    report(plan, runs, model.loadSeconds, options, asJSON: invocation.has("json"))
+  }
+}
+
+private struct BenchPlan {
+  let promptTokens: Int
+  let newTokens: Int
+  let repetitions: Int
+}
+
+/// Tokens per second of one repetition.
+private struct BenchRun {
+  let prefill: Double
+  let decode: Double
+}
+
+/// Ordinary text, repeated up to `count` tokens: kernels and caches see what users give them.
+private func promptIds(_ model: borrowing Model, count: Int) throws(Failure) -> [Int32] {
+  let text = """
+    The river had risen during the night, and by morning the lower meadows were under water. People \
+    came out of their houses to look at it; some carried chairs upstairs, others only stood and talked. \
+    In 1923, they said, it had reached the third step of the church. 春天的河水漫过了田野。
+
+    """
+  let piece = try model.tokenize(Array(text.utf8))
+  guard !piece.isEmpty else { throw .general("the vocabulary gave no tokens for ordinary text") }
+  return (0..<count).map { piece[$0 % piece.count] }
+}
+
+private func measure(
+  _ session: borrowing Session, ids: [Int32], newTokens: Int
+) throws(Failure) -> BenchRun {
+  try session.reset()
+  let options = JSON.object([
+    ("prompt_ids", .array(ids.map { .number(Int($0)) })), ("do_sample", .bool(false)),
+    ("max_new_tokens", .number(newTokens)), ("min_new_tokens", .number(newTokens)),
+  ])
+  let result = try session.generate([], options: options, printer: Printer(isStreaming: false))
+  guard let prefill = result["timings"]?["prefill_tokens_per_second"]?.double,
+    let decode = result["timings"]?["decode_tokens_per_second"]?.double
+  else { throw .general("the library's result has no timings") }
+  return BenchRun(prefill: prefill, decode: decode)
+}
+
+private func report(
+  _ plan: BenchPlan, _ runs: [BenchRun], _ loadSeconds: Double, _ options: GivenOptions,
+  asJSON: Bool
+) {
+  let prefill = runs.map(\.prefill).sorted()
+  let decode = runs.map(\.decode).sorted()
+  let resident = processMemory("VmRSS:")
+  let peak = processMemory("VmHWM:")
+  guard asJSON else {
+    return Terminal.write(
+      """
+      load     \(decimal(loadSeconds, 2)) s
+      reading  \(spread(prefill)) tokens/s, \(plan.promptTokens) tokens
+      saying   \(spread(decode)) tokens/s, \(plan.newTokens) tokens
+      memory   \(readableSize(Double(resident))) now, \(readableSize(Double(peak))) at most
+
+      """)
+  }
+  func rates(_ sorted: [Double]) -> JSON { .array(sorted.map { .number($0) }) }
+  Terminal.writeLine(
+    JSON.object([
+      ("version", .string(String(cString: qwen_version()))),
+      ("prompt_tokens", .number(plan.promptTokens)), ("generated_tokens", .number(plan.newTokens)),
+      ("repetitions", .number(plan.repetitions)),
+      ("open", options["open"]), ("session", options["session"]),
+      ("prefill_tokens_per_second", .number(median(prefill))),
+      ("decode_tokens_per_second", .number(median(decode))),
+      ("prefill_runs", rates(prefill)), ("decode_runs", rates(decode)),
+      ("load_seconds", .number(loadSeconds)), ("rss_bytes", .number(resident)),
+      ("peak_rss_bytes", .number(peak)),
+    ]).text)
+}
+
+/// Median with minimum and maximum of sorted values.
+private func spread(_ sorted: [Double]) -> String {
+  let range = "\(decimal(sorted.first ?? 0, 1)) to \(decimal(sorted.last ?? 0, 1))"
+  return "\(decimal(median(sorted), 1)) (\(range))"
+}
+
+private func median(_ sorted: [Double]) -> Double {
+  guard !sorted.isEmpty else { return 0 }
+  let middle = sorted.count / 2
+  return sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
+}
+
+/// A size from /proc/self/status in bytes, 0 where there is none.
+private func processMemory(_ field: String) -> Int {
+  guard let bytes = try? readAll("/proc/self/status") else { return 0 }
+  for line in String(decoding: bytes, as: UTF8.self).split(separator: "\n")
+  where line.hasPrefix(field) {
+    let number = line.dropFirst(field.count).drop { $0.isWhitespace }.prefix { $0.isNumber }
+    return (Int(number) ?? 0) * 1024
+  }
+  return 0
+}

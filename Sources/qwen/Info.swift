@@ -1,0 +1,59 @@
+import CQwen
+
+extension Subcommand {
+  static let info = Subcommand(
+    name: "info", operands: "MODEL", summary: "Tells what a model is and what it needs.",
+    operandCount: 1...1,
+    options: [Option("json", nil, "Write the facts as JSON.")], sections: ["open"]
+  ) { invocation throws(Failure) in
+    let model = try Model(path: invocation.operands[0], options: invocation.given["open"])
+    let text = try model.info()
+    if invocation.has("json") { return Terminal.writeLine(text) }
+    var lines = ""
+    writeFacts(try readAnswer(text), indent: 0, into: &lines)
+    Terminal.write(lines)
+  }
+
+  static let describe = Subcommand(
+    name: "describe", operands: "[WHAT]", summary: "Tells what this build can do.",
+    operandCount: 0...1,
+    details: "WHAT is build, cpu, formats, models, options or errors; without it: build. JSON."
+  ) { invocation throws(Failure) in
+    let what = invocation.operands.first.map { String(cString: $0) } ?? "build"
+    let text = try takeText { qwen_describe(what, $0) }
+    Terminal.writeLine(try readAnswer(text).prettyText)
+  }
+}
+
+/// Appends one line a fact: name, colon, value; members of an object below it, indented.
+private func writeFacts(_ value: JSON, indent: Int, into lines: inout String) {
+  guard case .object(let members) = value else { return }
+  let margin = String(repeating: "  ", count: indent)
+  let width = (members.map { $0.key.count }.max() ?? 0) + 2
+  for (key, value) in members {
+    let name = key.replacing("_", with: " ")
+    if case .object(let inner) = value, !inner.isEmpty {
+      lines += "\(margin)\(name):\n"
+      writeFacts(value, indent: indent + 1, into: &lines)
+    } else {
+      lines += "\(margin)\((name + ":").padded(width))\(fact(key, value))\n"
+    }
+  }
+}
+
+/// Sizes in bytes get a readable size beside them; text comes without quotes.
+private func fact(_ key: String, _ value: JSON) -> String {
+  if let text = value.string { return text }
+  if key.contains("bytes"), let count = value.double, count >= 1024 {
+    return "\(value.text) (\(readableSize(count)))"
+  }
+  return value.text
+}
+
+/// `count` bytes in the largest binary unit below it.
+func readableSize(_ count: Double) -> String {
+  var (value, unit) = (count, 0)
+  let units = ["B", "KiB", "MiB", "GiB", "TiB"]
+  while value >= 1024 && unit < units.count - 1 { (value, unit) = (value / 1024, unit + 1) }
+  return "\(decimal(value, unit == 0 ? 0 : 1)) \(units[unit])"
+}

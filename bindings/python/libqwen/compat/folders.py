@@ -1,0 +1,84 @@
+"""From what `from_pretrained` is given to a path: a folder, a file, or a name in a local cache."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Union
+
+from ..errors import QwenFormatError, QwenIOError
+
+PathLike = Union[str, "os.PathLike[str]"]
+
+
+def resolve(name: PathLike, *, revision: Optional[str] = None, cache_dir: Any = None) -> str:
+    """The path of a model.
+
+    Args:
+        name: a folder, a file, or a name as "Qwen/Qwen-7B-Chat" that an earlier download put into the
+            cache of Hugging Face or ModelScope. Nothing is downloaded.
+        revision: branch, tag or commit, for the cache of Hugging Face.
+        cache_dir: where to look instead of the usual caches.
+
+    Raises:
+        QwenIOError: it is nowhere; the sentence says where we looked and how to download it.
+    """
+    path = Path(os.fspath(name)).expanduser()
+    if path.exists():
+        return str(path)
+    text = str(name)
+    if text.count("/") != 1 or text.startswith((".", "/", "~")):
+        raise QwenIOError(f"{text}: no such file or folder", details={"path": text})
+    candidates = _hugging_face(text, revision, cache_dir) + _modelscope(text, cache_dir)
+    for candidate in candidates:
+        if candidate.is_dir():
+            return str(candidate)
+    raise QwenIOError(
+        f"{text}: no folder of this name, and not in the caches of Hugging Face and ModelScope; "
+        f"libqwen downloads nothing, get it with `hf download {text}`, "
+        f"or `modelscope download --model {text}`, and pass the folder",
+        details={"path": text},
+    )
+
+
+def read_json(path: PathLike, name: str) -> Optional[Dict[str, Any]]:
+    """A JSON file of a model's folder, or None if there is none (a GGUF file has none at all).
+
+    Raises:
+        QwenFormatError: it is not a JSON object.
+    """
+    file = Path(path) / name
+    if not file.is_file():
+        return None
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise QwenFormatError(f"{file}: not JSON: {error}", details={"path": str(file)}) from error
+    if not isinstance(value, dict):
+        details = {"path": str(file)}
+        raise QwenFormatError(f"{file}: not a JSON object; download it again", details=details)
+    return value
+
+
+def _hugging_face(name: str, revision: Optional[str], cache_dir: Any) -> List[Path]:
+    """Snapshots that the cache may have: `models--owner--name/snapshots/<commit>`."""
+    home = os.environ.get("HF_HOME") or "~/.cache/huggingface"
+    root = Path(cache_dir or os.environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
+    folder = root / f"models--{name.replace('/', '--')}"
+    wanted = revision or "main"
+    found = [folder / "snapshots" / wanted]
+    reference = folder / "refs" / wanted
+    if reference.is_file():
+        commit = reference.read_text(encoding="ascii", errors="replace").strip()
+        found.insert(0, folder / "snapshots" / commit)
+    return found
+
+
+def _modelscope(name: str, cache_dir: Any) -> List[Path]:
+    """Folders that the cache may have; newer versions put them below `models`."""
+    root = cache_dir or os.environ.get("MODELSCOPE_CACHE") or "~/.cache/modelscope/hub"
+    folder = Path(root).expanduser()
+    plain = [folder / name, folder / "models" / name, folder / "hub" / name]
+    # A full stop in a name is written as three underscores.
+    return plain + [Path(str(path).replace(".", "___")) for path in plain[:2] if "." in name]

@@ -1,0 +1,130 @@
+"""What comes back: the result of a run, the events on the way, the answer of a callback."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+
+__all__ = ["Event", "EventKind", "Reply", "Result"]
+
+
+class EventKind(enum.IntEnum):
+    """What an event says."""
+
+    TEXT = 1
+    """A piece of the answer, whole characters only."""
+    PROGRESS = 2
+    """The prompt is being read; ``fraction`` runs from 0 to 1."""
+    DONE = 3
+    """The run is over; ``result`` is there."""
+
+
+class Reply(enum.IntEnum):
+    """What an event callback may return; None means CONTINUE."""
+
+    CONTINUE = 0
+    """Go on."""
+    STOP = 1
+    """Stop and keep what was said."""
+    CANCEL = 2
+    """Stop and undo: the session is as before, the call raises `QwenCancelledError`."""
+
+
+class Event(NamedTuple):
+    """One event of a run; a copy, valid for ever."""
+
+    kind: EventKind
+    text: str = ""
+    """TEXT: the piece."""
+    id: int = -1
+    """The token that completed the piece, -1 if none."""
+    logprob: float = 0.0
+    """Its natural-log probability if ``logprobs`` was asked for."""
+    fraction: float = 0.0
+    """PROGRESS: the part of the prompt that is read."""
+    result: Optional["Result"] = None
+    """DONE: the result."""
+
+
+class Result:
+    """The result of a run, immutable; ``str(result)`` is the answer.
+
+    Attributes that a run doesn't have are None or empty. ``raw`` is everything as the library gave it.
+    """
+
+    __slots__ = ("raw",)
+
+    raw: Dict[str, Any]
+
+    def __init__(self, raw: Mapping[str, Any]) -> None:
+        """Wraps the result JSON of the library."""
+        self.raw = dict(raw)
+
+    @property
+    def text(self) -> str:
+        """The answer, without the stop string that ended it."""
+        return str(self.raw.get("text", ""))
+
+    @property
+    def ids(self) -> List[int]:
+        """The tokens of the answer."""
+        return list(self.raw.get("ids") or [])
+
+    @property
+    def finish_reason(self) -> str:
+        """Why it ended: "stop", "length", "cancelled" or "deadline"."""
+        return str(self.raw.get("finish_reason", ""))
+
+    @property
+    def stop_match(self) -> Any:
+        """The stop string or token that ended it, or None."""
+        return self.raw.get("stop_match")
+
+    @property
+    def usage(self) -> Dict[str, int]:
+        """Token counts: prompt_tokens, cached_tokens, evaluated_tokens, completion_tokens."""
+        return dict(self.raw.get("usage") or {})
+
+    @property
+    def timings(self) -> Dict[str, float]:
+        """Seconds and tokens per second of prefill and decode."""
+        return dict(self.raw.get("timings") or {})
+
+    @property
+    def seed(self) -> Optional[int]:
+        """The seed that gives this answer again."""
+        return self.raw.get("seed")
+
+    @property
+    def logprobs(self) -> Any:
+        """Log probabilities if ``logprobs`` was asked for, else None."""
+        return self.raw.get("logprobs")
+
+    @property
+    def effective_options(self) -> Dict[str, Any]:
+        """Every option with the value that was used."""
+        return dict(self.raw.get("effective_options") or {})
+
+    @property
+    def message(self) -> Optional[Dict[str, Any]]:
+        """Chat: the answer as a message with role and content, else None."""
+        return self.raw.get("message")
+
+    @property
+    def history(self) -> List[Tuple[str, str]]:
+        """Chat: the (question, answer) pairs including this turn, else empty."""
+        return [(str(pair[0]), str(pair[1])) for pair in self.raw.get("history") or []]
+
+    def __str__(self) -> str:
+        """The answer."""
+        return self.text
+
+    def __repr__(self) -> str:
+        """Answer and reason, for people."""
+        return f"Result(text={self.text!r}, finish_reason={self.finish_reason!r})"
+
+    def __eq__(self, other: object) -> bool:
+        """Equal when everything the library reported is."""
+        return self.raw == other.raw if isinstance(other, Result) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
