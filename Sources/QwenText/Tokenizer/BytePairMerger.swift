@@ -19,22 +19,6 @@ struct BytePairMerger: Sendable {
     var next: [Int32] = []
     var previous: [Int32] = []
     var heap: RankHeap = RankHeap()
-
-    /// Hands out the arrays of ids, ranks and merged ids, so that no copy is made when they change.
-    mutating func take() -> (ids: [Int32], ranks: [Int32], merged: [Int32]) {
-      var arrays: (ids: [Int32], ranks: [Int32], merged: [Int32]) = ([], [], [])
-      swap(&arrays.ids, &ids)
-      swap(&arrays.ranks, &ranks)
-      swap(&arrays.merged, &merged)
-      return arrays
-    }
-
-    /// Takes the arrays back.
-    mutating func put(_ ids: [Int32], _ ranks: [Int32], _ merged: [Int32]) {
-      self.ids = ids
-      self.ranks = ranks
-      self.merged = merged
-    }
   }
 
   /// Leaves the merged ids of `text[start ..< end]` in `scratch.ids`.
@@ -58,17 +42,26 @@ struct BytePairMerger: Sendable {
   }
 
   private func mergeShort(_ scratch: inout Scratch) {
-    var count = scratch.ids.count
-    if count < 2 { return }
+    if scratch.ids.count < 2 { return }
     scratch.ranks.removeAll(keepingCapacity: true)
     scratch.merged.removeAll(keepingCapacity: true)
-    for index in 0..<count - 1 {
+    for index in 0..<scratch.ids.count - 1 {
       let pair = pairs.find(scratch.ids[index], scratch.ids[index + 1])
       scratch.ranks.append(pair.rank)
       scratch.merged.append(pair.id)
     }
-    // Moved out and back: each array is changed by itself.
-    var (ids, ranks, merged) = scratch.take()
+    let count = joinShort(&scratch.ids, &scratch.ranks, &scratch.merged)
+    scratch.ids.removeLast(scratch.ids.count - count)
+  }
+
+  /// Merges in place, moving what follows each merge down; the number of ids left.
+  private func joinShort(
+    _ idArray: inout [Int32], _ rankArray: inout [Int32], _ mergedArray: inout [Int32]
+  ) -> Int {
+    var count = idArray.count
+    var ids = idArray.mutableSpan
+    var ranks = rankArray.mutableSpan
+    var merged = mergedArray.mutableSpan
     while count > 1 {
       var best = 0
       var bestRank = ranks[0]
@@ -103,8 +96,7 @@ struct BytePairMerger: Sendable {
         merged[best &- 1] = pair.id
       }
     }
-    ids.removeLast(ids.count - count)
-    scratch.put(ids, ranks, merged)
+    return count
   }
 
   /// A linked list of parts and a heap of (rank, position); an entry is stale if its rank changed.
@@ -126,13 +118,24 @@ struct BytePairMerger: Sendable {
       if pair.rank != PairTable.noRank { scratch.heap.appendUnordered(pair.rank, index) }
     }
     scratch.heap.order()
+    joinLong(
+      &scratch.ids, &scratch.ranks, &scratch.merged, &scratch.next, &scratch.previous,
+      &scratch.heap)
+    scratch.ids.removeAll { $0 < 0 }
+  }
 
-    var (ids, ranks, merged) = scratch.take()
-    var next: [Int32] = []
-    var previous: [Int32] = []
-    swap(&next, &scratch.next)
-    swap(&previous, &scratch.previous)
-    while let (rank, position) = scratch.heap.pop() {
+  /// Merges along the list; an id that was joined to the one before it becomes -1.
+  private func joinLong(
+    _ idArray: inout [Int32], _ rankArray: inout [Int32], _ mergedArray: inout [Int32],
+    _ nextArray: inout [Int32], _ previousArray: inout [Int32], _ heap: inout RankHeap
+  ) {
+    let count = idArray.count
+    var ids = idArray.mutableSpan
+    var ranks = rankArray.mutableSpan
+    var merged = mergedArray.mutableSpan
+    var next = nextArray.mutableSpan
+    var previous = previousArray.mutableSpan
+    while let (rank, position) = heap.pop() {
       if ranks[position] != rank { continue }
       ids[position] = merged[position]
       let dead = Int(next[position])
@@ -140,32 +143,22 @@ struct BytePairMerger: Sendable {
       next[position] = Int32(truncatingIfNeeded: after)
       ranks[dead] = PairTable.noRank
       ids[dead] = -1
+      ranks[position] = PairTable.noRank
       if after < count {
         previous[after] = Int32(truncatingIfNeeded: position)
         let pair = pairs.find(ids[position], ids[after])
         ranks[position] = pair.rank
         merged[position] = pair.id
-        if pair.rank != PairTable.noRank { scratch.heap.push(pair.rank, position) }
-      } else {
-        ranks[position] = PairTable.noRank
+        if pair.rank != PairTable.noRank { heap.push(pair.rank, position) }
       }
       let before = Int(previous[position])
       if before >= 0 {
         let pair = pairs.find(ids[before], ids[position])
         ranks[before] = pair.rank
         merged[before] = pair.id
-        if pair.rank != PairTable.noRank { scratch.heap.push(pair.rank, before) }
+        if pair.rank != PairTable.noRank { heap.push(pair.rank, before) }
       }
     }
-    var kept = 0
-    for index in 0..<count where ids[index] >= 0 {
-      ids[kept] = ids[index]
-      kept += 1
-    }
-    ids.removeLast(count - kept)
-    scratch.put(ids, ranks, merged)
-    swap(&next, &scratch.next)
-    swap(&previous, &scratch.previous)
   }
 }
 
