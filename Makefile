@@ -38,7 +38,15 @@ swift-test: models
 contract-test: all models
 	Tests/ContractTests/run.sh build/lib/libqwen.so $(SMOLLM2)
 
-test: swift-test contract-test
+.cache/venv/bin/pytest: | .cache
+	python3 -m venv .cache/venv
+	.cache/venv/bin/pip install --quiet pytest numpy safetensors
+
+python-test: all models .cache/venv/bin/pytest
+	cd bindings/python && LIBQWEN_LIBRARY=$(CURDIR)/build/lib/libqwen.so \
+	  LIBQWEN_SMOLLM2=$(CURDIR)/$(SMOLLM2) $(CURDIR)/.cache/venv/bin/pytest -q
+
+test: swift-test contract-test python-test
 
 bench: all models
 	build/bin/qwen bench $(SMOLLM2) --prompt 512 --generate 64 --json

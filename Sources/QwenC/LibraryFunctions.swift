@@ -49,8 +49,10 @@ private func description(_ what: String) -> JSONValue? {
   switch what {
   case "options": return OptionTable.describe()
   case "errors":
-    return .array(
-      statusNames.map { ["status": .integer($0.status), "name": .string("\($0.name)")] })
+    let list = statusNames.map { entry -> JSONValue in
+      ["status": .integer(entry.status), "name": .string("\(entry.name)")]
+    }
+    return ["errors": .array(list)]
   case "build", "cpu", "formats", "models": return BuildFacts.describe(what)
   default: return nil
   }
