@@ -31,8 +31,16 @@ func bytes(
   guard count >= 0 else {
     throw CallError(QWEN_ERROR_ARGUMENT, "the length of \(name) is impossible")
   }
+  guard count <= textLimit else {
+    throw CallError(
+      QWEN_ERROR_LIMIT, "\(name) has \(count) bytes, more than \(textLimit)",
+      hint: "pass it in parts")
+  }
   return unsafe Array(UnsafeRawBufferPointer(start: pointer, count: count))
 }
+
+/// Most bytes of text that one call takes.
+private let textLimit = 1 << 30
 
 /// Text that a caller passed, which must be UTF-8.
 func text(
