@@ -44,7 +44,7 @@ contract-test: all models
 
 python-test: all models .cache/venv/bin/pytest
 	cd bindings/python && LIBQWEN_LIBRARY=$(CURDIR)/build/lib/libqwen.so \
-	  LIBQWEN_SMOLLM2=$(CURDIR)/$(SMOLLM2) $(CURDIR)/.cache/venv/bin/pytest -q
+	  LIBQWEN_SMOLLM2=$(CURDIR)/$(SMOLLM2) $(CURDIR)/.cache/venv/bin/python -m pytest -q
 
 test: swift-test contract-test python-test
 
