@@ -30,7 +30,7 @@ $(SMOLLM2) $(TIKTOKEN): | .cache
 models: $(SMOLLM2) $(TIKTOKEN)
 
 demo: packages all models
-	build/bin/qwen chat $(SMOLLM2) "What is the capital of France?"
+	build/bin/qwen chat $(SMOLLM2) "Explain in one sentence why the sky is blue."
 
 swift-test: models
 	LIBQWEN_SMOLLM2=$(CURDIR)/$(SMOLLM2) LIBQWEN_TIKTOKEN=$(CURDIR)/$(TIKTOKEN) swift test

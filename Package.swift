@@ -46,6 +46,7 @@ let package = Package(
           [
             "-static-stdlib", "-Xlinker", "-soname=libqwen.so.0", "-Xlinker", "-z", "-Xlinker",
             "nodelete", "-Xlinker", "-z", "-Xlinker", "relro", "-Xlinker", "-z", "-Xlinker", "now",
+            "-Xlinker", "--wrap=sigaction", "-Xlinker", "--wrap=sigaltstack",
           ], .when(configuration: .release))
       ]),
     // The command, a host like any other: it imports the header only.

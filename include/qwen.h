@@ -170,7 +170,8 @@ typedef struct qwen_event {
 enum {
   QWEN_CONTINUE = 0, /* go on */
   QWEN_STOP = 1,     /* stop, keep what was said */
-  QWEN_CANCEL = 2    /* stop and undo: the session is as it was before the call */
+  QWEN_CANCEL = 2    /* stop and undo: the call returns QWEN_ERROR_CANCELLED and nothing it added stays in the
+                      * session; of what was cached before, the part that its prompt shared stays */
 };
 
 /* Called for each event, on the thread that called in, never after that call returned. Returns
@@ -179,9 +180,10 @@ typedef int32_t (*qwen_event_callback)(const qwen_event *event, void *user);
 
 /* Continues a text. prompt: UTF-8; options: section "generate", among them max_new_tokens, temperature,
  * top_k, top_p, min_p, repetition_penalty, seed, do_sample, stop, stop_ids, logprobs, deadline_ms, special
- * (control tokens in the prompt, as in qwen_tokenize). Defaults come from the model's generation_config,
- * then from the table. on_event may be NULL. *out_json, which may be NULL if not wanted:
- * {"text", "ids", "finish_reason": "stop"|"length"|"cancelled"|"deadline", "stop_match"?, "usage":
+ * (control tokens in the prompt, as in qwen_tokenize). With prompt NULL, "prompt_ids": [1, 2, ...] among the
+ * options is the prompt. Defaults come from the model's generation_config, then from the table. on_event may
+ * be NULL. *out_json, which may be NULL if not wanted: {"text", "ids", "finish_reason":
+ * "stop"|"length"|"cancelled"|"deadline", "stop_match"? (the stop text, or the id of the stop token), "usage":
  * {"prompt_tokens", "cached_tokens", "evaluated_tokens", "completion_tokens"}, "timings": {"prefill_seconds",
  * "decode_seconds", "prefill_tokens_per_second", "decode_tokens_per_second"}, "seed", "logprobs"?,
  * "effective_options"}. */
@@ -191,7 +193,8 @@ qwen_status qwen_generate(qwen_session session, const char *prompt, size_t lengt
 
 /* Answers a chat. request: {"messages": [{"role": "system"|"user"|"assistant", "content": "..."}...]} or
  * {"query": "...", "history": [["question", "answer"]...], "system": "..."}, with any option of
- * qwen_generate beside it. Content is never read as control tokens. The part of the conversation that is
+ * qwen_generate beside it, and "max_window_size" (tokens that history may take; older turns are left out) and
+ * "enable_thinking" (Qwen3). Content is never read as control tokens. The part of the conversation that is
  * already cached in the session is not read again. The result is that of qwen_generate and "message":
  * {"role", "content"}, "history": the pairs including this turn. */
 qwen_status qwen_chat(qwen_session session, const char *request_json, qwen_event_callback on_event,

@@ -31,7 +31,7 @@ final class HandleTable<Object: AnyObject & Sendable>: Sendable {
   /// Enters an object and returns its handle.
   func insert(_ object: Object) -> OpaquePointer? {
     let process = getpid()
-    return state.withLock { state in
+    return unsafe state.withLock { state in
       let index: Int
       if let free = state.free.popLast() {
         index = free
@@ -41,14 +41,14 @@ final class HandleTable<Object: AnyObject & Sendable>: Sendable {
       }
       state.slots[index].object = object
       state.slots[index].process = process
-      return OpaquePointer(bitPattern: encode(index, state.slots[index].generation))
+      return unsafe OpaquePointer(bitPattern: encode(index, state.slots[index].generation))
     }
   }
 
   /// The object of a handle.
   func find(_ handle: OpaquePointer?) throws(CallError) -> Object {
     let found: (Object, pid_t)? = state.withLock { state in
-      guard let index = decode(handle, state), let object = state.slots[index].object else {
+      guard let index = unsafe decode(handle, state), let object = state.slots[index].object else {
         return nil
       }
       return (object, state.slots[index].process)
@@ -68,7 +68,7 @@ final class HandleTable<Object: AnyObject & Sendable>: Sendable {
   /// Takes the object out; its handle is dead from now on. Nil if it was not live.
   func remove(_ handle: OpaquePointer?) -> Object? {
     state.withLock { state in
-      guard let index = decode(handle, state), let object = state.slots[index].object else {
+      guard let index = unsafe decode(handle, state), let object = state.slots[index].object else {
         return nil
       }
       state.slots[index].object = nil

@@ -14,7 +14,7 @@ public func qwen_model_open(
     guard let out = unsafe out else { throw CallError(QWEN_ERROR_ARGUMENT, "out is NULL") }
     let path = try unsafe text(path, -1, "path")
     let options = try unsafe optionText(options_json)
-    let report: ((String, Double) -> Bool)? = progress.map { callback in
+    let report: ((String, Double) -> Bool)? = unsafe progress.map { callback in
       { stage, fraction in unsafe stage.withCString { unsafe callback($0, fraction, user) } == 0 }
     }
     let model = try engine { () throws(EngineError) in

@@ -108,7 +108,7 @@ private func push(
   var result: RunResult?
   while let event = try engine({ () throws(EngineError) in try run.next() }) {
     if case .done(let finished) = event { result = finished }
-    guard let callback else { continue }
+    guard let callback = unsafe callback else { continue }
     guard box.fill(event) else {
       throw CallError(QWEN_ERROR_MEMORY, "there is no memory for an event")
     }

@@ -94,10 +94,14 @@ private struct ModelParts {
     _ path: String, _ settings: OpenSettings, _ progress: ((String, Double) -> Bool)?
   ) throws {
     let reading: LoadProgress? =
-      progress.map { report in { done, total in report("read", Double(done) / Double(max(total, 1))) } }
+      progress.map { report in
+        { done, total in report("read", Double(done) / Double(max(total, 1))) }
+      }
     let files = try ModelFiles.open(
       path: path, mode: settings.mode, progress: reading,
-      layout: { StorageFormat.ggml($0).map { BlockLayout(elements: $0.blockElements, bytes: $0.blockBytes) } })
+      layout: {
+        StorageFormat.ggml($0).map { BlockLayout(elements: $0.blockElements, bytes: $0.blockBytes) }
+      })
     try ModelParts.report("tokenizer", 0, progress)
     let archive: TensorArchive?
     switch files {

@@ -37,7 +37,9 @@ extension Model {
 
   /// Text of ids under checked options of `OptionTable.detokenize`.
   package func detokenize(_ ids: [Int32], options: JSONObject) throws(EngineError) -> [UInt8] {
-    if let bad = ids.first(where: { $0 < 0 || Int($0) >= max(tokenizer.count, configuration.vocabularyRows) }) {
+    if let bad = ids.first(where: {
+      $0 < 0 || Int($0) >= max(tokenizer.count, configuration.vocabularyRows)
+    }) {
       throw EngineError(.argument, "token \(bad) is outside the vocabulary")
     }
     let skip = options["skip_special"]?.bool ?? false
@@ -47,7 +49,10 @@ extension Model {
     case "ignore":
       let text = String(decoding: bytes, as: UTF8.self)
       return String(validating: bytes, as: UTF8.self) == nil
-        ? Array(text.unicodeScalars.filter { $0 != "\u{FFFD}" }.reduce(into: "") { $0.unicodeScalars.append($1) }.utf8)
+        ? Array(
+          text.unicodeScalars.filter { $0 != "\u{FFFD}" }.reduce(into: "") {
+            $0.unicodeScalars.append($1)
+          }.utf8)
         : bytes
     default: return Array(String(decoding: bytes, as: UTF8.self).utf8)
     }

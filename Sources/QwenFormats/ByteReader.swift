@@ -91,7 +91,9 @@ extension ByteRegion {
   /// The bytes as text; nil if they are not UTF-8.
   package func text() -> String? {
     unsafe withUnsafeBytes { bytes in
-      unsafe bytes.withMemoryRebound(to: UInt8.self) { unsafe String(validating: $0, as: UTF8.self) }
+      unsafe bytes.withMemoryRebound(to: UInt8.self) {
+        unsafe String(validating: $0, as: UTF8.self)
+      }
     }
   }
 

@@ -18,8 +18,9 @@ struct SystemFile: ~Copyable {
       throw FormatError(.missing, path: path, "the path contains a NUL byte")
     }
     var opened: Int32 = -1
-    repeat { opened = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) } while
-      opened < 0 && errno == EINTR
+    repeat {
+      opened = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+    } while opened < 0 && errno == EINTR
     guard opened >= 0 else { throw systemError(path: path, "can't be opened", code: errno) }
     var status = stat()
     guard unsafe fstat(opened, &status) == 0 else {

@@ -213,7 +213,8 @@ private func workerMain(_ context: UnsafeMutableRawPointer?) -> UnsafeMutableRaw
     if unsafe start.index < shared.parts {
       unsafe runner.run(job, part: start.index, of: shared.parts)
     }
-    let before = unsafe shared.pending.pointee.subtract(1, ordering: .acquiringAndReleasing).oldValue
+    let before = unsafe shared.pending.pointee.subtract(1, ordering: .acquiringAndReleasing)
+      .oldValue
     if before == 1 { unsafe qk_futex_wake(shared.pending, 1) }
   }
 }

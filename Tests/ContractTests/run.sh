@@ -81,10 +81,14 @@ program() {
 linked="-L$work -lqwen -Wl,-rpath,$work"
 echo "# arguments"
 program arguments "$linked" "$work"
-# With SWIFT_ROOT set the Swift runtime installs its crash reporter; ARCHITECTURE.md names that limit.
 echo "# hygiene"
 unset SWIFT_ROOT SWIFT_BACKTRACE
 program hygiene "" "$library" "$work" ${model:+"$model"}
+echo "# hygiene where the Swift runtime finds its crash reporter"
+SWIFT_ROOT=$(dirname "$(dirname "$(realpath "$(command -v swift || echo /usr/bin/swift)")")")
+export SWIFT_ROOT SWIFT_BACKTRACE=enable=yes
+program hygiene "" "$library" "$work" ${model:+"$model"}
+unset SWIFT_ROOT
 export SWIFT_BACKTRACE=enable=no
 if [ -n "$model" ]; then
   for name in requests turns cancel; do

@@ -99,7 +99,28 @@ extension Model {
         .option, "\"stop_ids\" has \(bad.int ?? 0), outside the vocabulary of \(rows)",
         key: "stop_ids")
     }
-    return GenerationOptions(request, defaults: defaults.options, stopIDs: stopIDs)
+    var options = GenerationOptions(request, defaults: defaults.options, stopIDs: stopIDs)
+    if let bad = options.sampling.logitBias.keys.first(where: { Int($0) >= rows }) {
+      throw EngineError(
+        .option, "\"logit_bias\" has \(bad), outside the vocabulary of \(rows)", key: "logit_bias")
+    }
+    if options.sampling.dry.multiplier > 0 {
+      let texts =
+        request["dry_sequence_breakers"] ?? OptionTable.generate.fallback("dry_sequence_breakers")
+      options.sampling.dry.breakers = try breakers(GenerationOptions.strings(texts))
+    }
+    return options
+  }
+
+  /// The last token of each text where it follows a letter.
+  private func breakers(_ texts: [String]) throws(EngineError) -> Set<Int32> {
+    var ids: Set<Int32> = []
+    for text in texts {
+      do {
+        if let id = try tokenizer.encode("a" + text, special: .none).last { ids.insert(id) }
+      } catch { throw EngineError(error) }
+    }
+    return ids
   }
 }
 

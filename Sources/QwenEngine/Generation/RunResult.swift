@@ -69,7 +69,10 @@ extension TokenLogprob {
       "id": .integer(Int(id)), "text": .string(text), "logprob": .number(Double(logprob)),
       "top": .array(
         top.map {
-          ["id": .integer(Int($0.id)), "text": .string($0.text), "logprob": .number(Double($0.logprob))]
+          [
+            "id": .integer(Int($0.id)), "text": .string($0.text),
+            "logprob": .number(Double($0.logprob)),
+          ]
         }),
     ]
   }

@@ -61,8 +61,30 @@ package struct GenerationOptions: Sendable, Equatable {
       "stop": .array(stop.map { .string($0) }),
       "stop_ids": .array(stopIDs.sorted().map { .integer(Int($0)) }),
     ]
+    for (name, value, usual) in sampling.extras where value != usual {
+      object[name] = .number(value)
+    }
+    if !sampling.logitBias.isEmpty {
+      object["logit_bias"] = .object(
+        JSONObject(
+          sampling.logitBias.sorted { $0.key < $1.key }.map {
+            (String($0.key), JSONValue.number(Double($0.value)))
+          }))
+    }
     if let deadlineMilliseconds { object["deadline_ms"] = .integer(deadlineMilliseconds) }
     return object
+  }
+}
+
+extension SamplingOptions {
+  /// Options that a result names only where they are not as usual: name, value, what is usual.
+  var extras: [(name: String, value: Double, usual: Double)] {
+    [
+      ("typical_p", typicalP, 1), ("epsilon_cutoff", epsilonCutoff, 0),
+      ("eta_cutoff", etaCutoff, 0),
+      ("no_repeat_ngram_size", Double(noRepeatNgram), 0), ("dry_multiplier", dry.multiplier, 0),
+      ("xtc_probability", xtcProbability, 0), ("mirostat", mirostat == nil ? 0 : 2, 0),
+    ]
   }
 }
 

@@ -11,6 +11,10 @@ package struct Option: Sendable {
     case word([String])
     case strings
     case integers(ClosedRange<Int>)
+    /// One of these integers.
+    case choice([Int])
+    /// An object from token ids to numbers.
+    case biases
     /// One of the words, or a list of strings.
     case wordOrStrings([String])
   }
@@ -39,7 +43,8 @@ package struct OptionTable: Sendable {
   /// The members of `object` that belong to this table, checked. `others` are keys that the caller reads itself.
   ///
   /// Null stands for "not said". Throws `.option` naming the key and what is allowed.
-  package func check(_ object: JSONObject, others: [String] = []) throws(EngineError) -> JSONObject {
+  package func check(_ object: JSONObject, others: [String] = []) throws(EngineError) -> JSONObject
+  {
     var checked = JSONObject()
     for (key, value) in object.entries {
       if let option = options.first(where: { $0.name == key }) {
@@ -98,6 +103,14 @@ extension Option {
       if !range.contains(number) { throw wrong(value) }
     case .word(let words):
       guard let word = value.string, words.contains(word) else { throw wrong(value) }
+    case .choice(let values):
+      guard let int = value.int, values.contains(int) else { throw wrong(value) }
+    case .biases:
+      guard let entries = value.object?.entries,
+        entries.allSatisfy({
+          Int32($0.key) ?? -1 >= 0 && $0.value.double.map { abs($0) <= 1e9 } ?? false
+        })
+      else { throw wrong(value) }
     case .strings:
       guard value.string != nil || value.array?.allSatisfy({ $0.string != nil }) == true else {
         throw wrong(value)
@@ -119,6 +132,8 @@ extension Option {
     case .integer(let range): "an integer from \(range.lowerBound) to \(range.upperBound)"
     case .number(let range): "a number from \(range.lowerBound) to \(range.upperBound)"
     case .word(let words): "one of " + words.map { "\"\($0)\"" }.joined(separator: ", ")
+    case .choice(let values): "one of " + values.map(String.init).joined(separator: ", ")
+    case .biases: "an object from token ids to numbers from -1e9 to 1e9"
     case .strings: "a string or a list of strings"
     case .integers(let range):
       "a list of integers from \(range.lowerBound) to \(range.upperBound)"
@@ -154,7 +169,8 @@ private func editDistance(_ left: [UInt8], _ right: [UInt8]) -> Int {
     var current = [row + 1]
     for (column, other) in right.enumerated() {
       current.append(
-        min(previous[column] + (byte == other ? 0 : 1), previous[column + 1] + 1, current[column] + 1)
+        min(
+          previous[column] + (byte == other ? 0 : 1), previous[column + 1] + 1, current[column] + 1)
       )
     }
     previous = current

@@ -67,6 +67,30 @@ extension OptionTable {
         "min_p", .number(0...1), default: 0,
         "Leaves out tokens less likely than this fraction of the most likely one."),
       Option(
+        "typical_p", .number(0...1), default: 1,
+        "Draws among the tokens whose surprise is nearest to the expected one, up to this probability."
+      ),
+      Option(
+        "epsilon_cutoff", .number(0...1), default: 0,
+        "Leaves out tokens less likely than this."),
+      Option(
+        "eta_cutoff", .number(0...1), default: 0,
+        "Leaves out tokens less likely than min(eta, sqrt(eta) exp(-entropy))."),
+      Option(
+        "xtc_probability", .number(0...1), default: 0,
+        "How often all tokens at or above xtc_threshold but the least likely of them are left out."),
+      Option(
+        "xtc_threshold", .number(0...1), default: 0.1,
+        "Probability from which xtc_probability looks at a token."),
+      Option(
+        "mirostat", .choice([0, 2]), default: 0,
+        "2 keeps the surprise of the answer near mirostat_tau; temperature stays, the filters above don't apply. 0 is off."
+      ),
+      Option(
+        "mirostat_tau", .number(0...100), default: 5, "Surprise that mirostat aims at, in bits."),
+      Option(
+        "mirostat_eta", .number(0...1), default: 0.1, "How fast mirostat corrects itself."),
+      Option(
         "repetition_penalty", .number(0.01...100), default: 1,
         "Divides positive and multiplies negative logits of tokens that occurred, prompt included."),
       Option(
@@ -75,6 +99,26 @@ extension OptionTable {
       Option(
         "presence_penalty", .number(-10...10), default: 0,
         "Subtracted from the logit of a token that was generated at all."),
+      Option(
+        "no_repeat_ngram_size", .integer(0...largeCount), default: 0,
+        "No sequence of this many tokens occurs twice, prompt included; 0 for no rule."),
+      Option(
+        "logit_bias", .biases, default: .object(JSONObject()),
+        "Added to the logits of tokens before all else: an object of token ids, as {\"198\": -5}."),
+      Option(
+        "dry_multiplier", .number(0...100), default: 0,
+        "A token that continues a repetition of n tokens loses dry_multiplier * dry_base^(n - dry_allowed_length)."
+      ),
+      Option("dry_base", .number(1...10), default: 1.75, "Growth of that loss with each token."),
+      Option(
+        "dry_allowed_length", .integer(1...largeCount), default: 2,
+        "Shorter repetitions cost nothing."),
+      Option(
+        "dry_range", .integer(0...largeCount), default: 0,
+        "Most recent tokens in which repetitions are looked for; 0 for all."),
+      Option(
+        "dry_sequence_breakers", .strings, default: ["\n", ":", "\"", "*"],
+        "Texts whose last token ends a repetition."),
       Option(
         "seed", .integer(0...Int.max), default: nil,
         "Start of the random generator; default: taken from the system and reported."),
@@ -119,6 +163,9 @@ extension Option {
       object["type"] = "integer"
       object["minimum"] = .integer(range.lowerBound)
       object["maximum"] = .integer(range.upperBound)
+    case .choice(let values):
+      object["type"] = "integer"
+      object["values"] = .array(values.map { .integer($0) })
     case .number(let range):
       object["type"] = "number"
       object["minimum"] = .number(range.lowerBound)
@@ -126,6 +173,7 @@ extension Option {
     case .word(let words):
       object["type"] = "string"
       object["values"] = .array(words.map { .string($0) })
+    case .biases: object["type"] = "object of numbers"
     case .strings: object["type"] = "strings"
     case .integers: object["type"] = "integers"
     case .wordOrStrings(let words):

@@ -24,7 +24,8 @@ package struct GGUFArray: Sendable {
     path: String, _ body: (Int, UnsafeRawBufferPointer) throws(FormatError) -> Void
   ) throws(FormatError) {
     guard elementType == .string else {
-      throw FormatError(.malformed, path: path, offset: region.offset, "an array of strings is needed")
+      throw FormatError(
+        .malformed, path: path, offset: region.offset, "an array of strings is needed")
     }
     var reader = ByteReader(region)
     for index in 0..<count {

@@ -92,7 +92,7 @@ extension JSONSyntaxError {
   init(_ kind: Kind, _ message: String, at offset: Int, in text: UnsafeRawBufferPointer) {
     var line = 1
     var column = 1
-    for unsafe byte in unsafe text.prefix(offset) {
+    for unsafebyte in unsafe text.prefix(offset) {
       if byte == UInt8(ascii: "\n") {
         line += 1
         column = 1

@@ -86,7 +86,8 @@ struct WeightSource {
   private func wrongShape(_ entry: TensorEntry, _ wanted: [Int]) -> FormatError {
     FormatError(
       .malformed, path: entry.region.owner.path,
-      "tensor \"\(escaped(entry.name))\" is \(entry.shape), but the configuration asks for \(wanted)")
+      "tensor \"\(escaped(entry.name))\" is \(entry.shape), but the configuration asks for \(wanted)"
+    )
   }
 }
 

@@ -35,7 +35,9 @@ package struct ChatFormat: Sendable, Equatable {
     self.end = end
     var stops = [end]
     if dialect == .qwen { stops.append(start) }
-    if let text = tokenizer.id(of: "<|endoftext|>"), tokenizer.isSpecial(text) { stops.append(text) }
+    if let text = tokenizer.id(of: "<|endoftext|>"), tokenizer.isSpecial(text) {
+      stops.append(text)
+    }
     stopIDs = stops
   }
 

@@ -12,7 +12,8 @@ extension Tokenizer {
         try huggingFace(document, file: folder.path("tokenizer.json"))
       }
     }
-    if let vocabulary = try folder.object("vocab.json"), let merges = try folder.bytes("merges.txt") {
+    if let vocabulary = try folder.object("vocab.json"), let merges = try folder.bytes("merges.txt")
+    {
       let added = try folder.object("tokenizer_config.json")?["added_tokens_decoder"]
       return unsafe merges.all.withUnsafeBytes { bytes in
         let lines = unsafe Span(_unsafeBytes: bytes) as Span<UInt8>
@@ -83,7 +84,9 @@ extension VocabularyBuilder {
       guard let id = value.int, id >= 0 else {
         throw bad("token \"\(escaped(text))\" has no usable id")
       }
-      if id < tokens.count, tokens.kinds[id] != .unused { throw bad("two tokens have the id \(id)") }
+      if id < tokens.count, tokens.kinds[id] != .unused {
+        throw bad("two tokens have the id \(id)")
+      }
       let bytes = Array(text.utf8)
       try add(alphabet: bytes.span, id: id)
     }

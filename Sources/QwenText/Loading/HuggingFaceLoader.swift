@@ -2,7 +2,8 @@ internal import QwenFormats
 
 extension Tokenizer {
   /// Reads a tokenizer.json whose model is byte-level BPE and whose way of splitting this build knows.
-  static func huggingFace(_ document: JSONObject, file: String) throws(TokenizerError) -> Tokenizer {
+  static func huggingFace(_ document: JSONObject, file: String) throws(TokenizerError) -> Tokenizer
+  {
     var builder = VocabularyBuilder(file: file)
     guard let model = document["model"]?.object, let vocabulary = model["vocab"]?.object else {
       throw builder.bad("has no \"model\" with a \"vocab\"")

@@ -76,7 +76,9 @@ extension Tokenizer {
     var rank = 0
     for position in index + 1..<end {
       let digit = Int(file[position]) - 0x30
-      guard (0...9).contains(digit), rank < TokenBytes.idLimit else { throw bad("has no usable rank") }
+      guard (0...9).contains(digit), rank < TokenBytes.idLimit else {
+        throw bad("has no usable rank")
+      }
       rank = rank * 10 + digit
     }
     if rank < builder.tokens.count, builder.tokens.kinds[rank] != .unused {
