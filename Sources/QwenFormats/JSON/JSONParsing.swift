@@ -92,7 +92,8 @@ extension JSONSyntaxError {
   init(_ kind: Kind, _ message: String, at offset: Int, in text: UnsafeRawBufferPointer) {
     var line = 1
     var column = 1
-    for unsafebyte in unsafe text.prefix(offset) {
+    for index in 0..<min(offset, text.count) {
+      let byte = unsafe text[index]
       if byte == UInt8(ascii: "\n") {
         line += 1
         column = 1
