@@ -23,6 +23,9 @@ let package = Package(
     // Inner loops on raw memory. No allocation, no threads, no I/O, no model names.
     .target(name: "CQwenKernels", cSettings: [.unsafeFlags(["-O3", "-fno-math-errno"])]),
 
+    // Functions that the static runtime would otherwise ask of a newer libm.
+    .target(name: "CQwenShims"),
+
     // Files -> named bytes.
     .target(name: "QwenFormats", dependencies: ["CJansson"], swiftSettings: strict),
     // Storage formats, operations, threads.
@@ -37,7 +40,7 @@ let package = Package(
       swiftSettings: strict),
     // C functions <-> Swift values; the only place where errors become integers.
     .target(
-      name: "QwenC", dependencies: ["CQwen", "QwenEngine"], swiftSettings: strict,
+      name: "QwenC", dependencies: ["CQwen", "CQwenShims", "QwenEngine"], swiftSettings: strict,
       linkerSettings: [
         .unsafeFlags(
           [

@@ -19,23 +19,35 @@ func engine<R>(_ body: () throws(EngineError) -> R) throws(CallError) -> R {
   do { return try body() } catch { throw CallError(error) }
 }
 
-/// Text that a caller passed: `length` bytes, or up to its NUL.
-func text(
+/// Bytes that a caller passed: `length` of them, or up to the NUL.
+func bytes(
   _ pointer: UnsafePointer<CChar>?, _ length: Int, _ name: String
-) throws(CallError) -> String {
+) throws(CallError) -> [UInt8] {
   guard let pointer = unsafe pointer else {
-    if length == 0 { return "" }
+    if length == 0 { return [] }
     throw CallError(QWEN_ERROR_ARGUMENT, "\(name) is NULL")
   }
   let count = length == -1 ? unsafe Int(strlen(pointer)) : length
   guard count >= 0 else {
     throw CallError(QWEN_ERROR_ARGUMENT, "the length of \(name) is impossible")
   }
-  let bytes = unsafe UnsafeRawBufferPointer(start: pointer, count: count)
-  let validated = unsafe bytes.withMemoryRebound(to: UInt8.self) {
-    unsafe String(validating: $0, as: UTF8.self)
+  guard count <= textLimit else {
+    throw CallError(
+      QWEN_ERROR_LIMIT, "\(name) has \(count) bytes, more than \(textLimit)",
+      hint: "pass it in parts")
   }
-  guard let text = validated else {
+  return unsafe Array(UnsafeRawBufferPointer(start: pointer, count: count))
+}
+
+/// Most bytes of text that one call takes.
+private let textLimit = 1 << 30
+
+/// Text that a caller passed, which must be UTF-8.
+func text(
+  _ pointer: UnsafePointer<CChar>?, _ length: Int, _ name: String
+) throws(CallError) -> String {
+  let bytes = try unsafe bytes(pointer, length, name)
+  guard let text = String(validating: bytes, as: UTF8.self) else {
     throw CallError(
       QWEN_ERROR_ARGUMENT, "\(name) is not UTF-8", hint: "pass text encoded as UTF-8")
   }

@@ -7,7 +7,7 @@ enum BuildFacts {
     switch what {
     case "build":
       return [
-        "version": "0.1.0", "abi_version": 0, "openblas": "opened on demand",
+        "version": "0.1.0", "abi_version": 1, "openblas": "opened on demand",
         "architecture": .string(architecture),
       ]
     case "cpu": return EngineFacts.cpu

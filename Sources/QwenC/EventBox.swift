@@ -3,7 +3,7 @@ internal import Glibc
 internal import QwenEngine
 
 /// A C event and the text it points to, valid until the next `fill`.
-final class EventBox {
+@safe final class EventBox {
   let event = UnsafeMutablePointer<qwen_event>.allocate(capacity: 1)
   private var text: UnsafeMutablePointer<CChar>?
 

@@ -3,7 +3,7 @@ internal import Glibc
 /// The last failure of each thread, as C strings that live until the thread's next call.
 enum LastError {
   /// Sentence and JSON of one thread; freed when the thread ends.
-  private final class Texts {
+  @safe private final class Texts {
     var sentence: UnsafeMutablePointer<CChar>?
     var json: UnsafeMutablePointer<CChar>?
 

@@ -1,4 +1,4 @@
-internal import CQwen
+public import CQwen
 internal import Glibc
 internal import QwenEngine
 internal import QwenFormats
@@ -7,7 +7,7 @@ internal import QwenFormats
 public func qwen_version() -> UnsafePointer<CChar>? { unsafe staticText("0.1.0") }
 
 @c @implementation
-public func qwen_abi_version() -> Int32 { 0 }
+public func qwen_abi_version() -> Int32 { 1 }
 
 @c @implementation
 public func qwen_status_name(_ status: qwen_status) -> UnsafePointer<CChar>? {
@@ -34,6 +34,7 @@ public func qwen_describe(
 ) -> qwen_status {
   unsafe out_json?.pointee = nil
   return call { () throws(CallError) in
+    guard unsafe out_json != nil else { throw CallError(QWEN_ERROR_ARGUMENT, "out_json is NULL") }
     let name = try unsafe text(what, -1, "what")
     guard let value = description(name) else {
       throw CallError(
@@ -48,8 +49,10 @@ private func description(_ what: String) -> JSONValue? {
   switch what {
   case "options": return OptionTable.describe()
   case "errors":
-    return .array(
-      statusNames.map { ["status": .integer($0.status), "name": .string("\($0.name)")] })
+    let list = statusNames.map { entry -> JSONValue in
+      ["status": .integer(entry.status), "name": .string("\(entry.name)")]
+    }
+    return ["errors": .array(list)]
   case "build", "cpu", "formats", "models": return BuildFacts.describe(what)
   default: return nil
   }

@@ -1,4 +1,4 @@
-internal import CQwen
+public import CQwen
 internal import QwenEngine
 internal import QwenFormats
 internal import QwenText
@@ -31,6 +31,7 @@ public func qwen_model_info(
   unsafe out_json?.pointee = nil
   return call { () throws(CallError) in
     let model = try unsafe models.find(model).model
+    guard unsafe out_json != nil else { throw CallError(QWEN_ERROR_ARGUMENT, "out_json is NULL") }
     try unsafe give(JSONValue.object(model.info).serialized(), out_json)
   }
 }
@@ -83,9 +84,9 @@ public func qwen_token_id(
   unsafe id?.pointee = -1
   return call { () throws(CallError) in
     let model = try unsafe models.find(model).model
-    let text = try unsafe QwenC.text(text, length, "text")
+    let bytes = try unsafe QwenC.bytes(text, length, "text")
     guard let id = unsafe id else { throw CallError(QWEN_ERROR_ARGUMENT, "id is NULL") }
-    unsafe id.pointee = model.tokenizer.id(of: text) ?? -1
+    unsafe id.pointee = model.tokenizer.id(of: bytes) ?? -1
   }
 }
 

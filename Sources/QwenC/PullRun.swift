@@ -2,7 +2,7 @@ internal import Glibc
 internal import QwenEngine
 
 /// A run on a thread of the library, whose events are taken one by one.
-final class PullRun: @unchecked Sendable {
+@safe final class PullRun: @unchecked Sendable {
   private var mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
   private var changed = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
   private var thread = pthread_t()
@@ -109,7 +109,7 @@ final class PullRun: @unchecked Sendable {
   func join() {
     guard !isJoined else { return }
     isJoined = true
-    unsafe pthread_join(thread, nil)
+    pthread_join(thread, nil)
   }
 
   /// What `next` found.

@@ -1,4 +1,4 @@
-internal import CQwen
+public import CQwen
 internal import QwenEngine
 internal import QwenFormats
 
@@ -26,6 +26,7 @@ public func qwen_session_info(
   unsafe out_json?.pointee = nil
   return call { () throws(CallError) in
     let cell = try unsafe sessions.find(session)
+    guard unsafe out_json != nil else { throw CallError(QWEN_ERROR_ARGUMENT, "out_json is NULL") }
     let info = try cell.idle { () throws(CallError) in cell.session.info }
     try unsafe give(JSONValue.object(info).serialized(), out_json)
   }
@@ -65,7 +66,8 @@ public func qwen_generate(
       try OptionTable.object(json, what: "the options")
     }
     // Ids in the options stand in for a text.
-    let hasIDs = object["prompt_ids"] != nil && unsafe prompt == nil
+    let hasText = unsafe prompt != nil
+    let hasIDs = object["prompt_ids"] != nil && !hasText
     let prompt = hasIDs ? nil : try unsafe text(prompt, length, "prompt")
     try cell.idle { () throws(CallError) in
       let request = try engine { () throws(EngineError) in

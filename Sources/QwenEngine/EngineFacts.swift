@@ -15,10 +15,10 @@ package enum EngineFacts {
 
   /// Storage formats of weights.
   package static var formats: JSONValue {
-    .array(
-      StorageFormat.all.map {
-        ["name": .string($0.name), "bits_per_weight": .number($0.bitsPerWeight)]
-      })
+    let list = StorageFormat.all.map { format -> JSONValue in
+      ["name": .string(format.name), "bits_per_weight": .number(format.bitsPerWeight)]
+    }
+    return ["formats": .array(list)]
   }
 
   /// Families, containers and chat formats.

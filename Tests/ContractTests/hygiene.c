@@ -1,3 +1,4 @@
+#include <stdlib.h>
 /* The library is inert in its host: signals, descriptors, output, threads, locale, rounding mode
  * and working directory are what they were, from dlopen to dlclose. */
 #include <dirent.h>
@@ -39,6 +40,12 @@ static int entries(const char* path) {
   return count;
 }
 
+/* Signals 32 and 33 belong to the C library's threads. */
+static void without_library_signals(char* mask) {
+  unsigned long long bits = strtoull(mask, NULL, 16) & ~0x180000000ULL;
+  snprintf(mask, 32, "%016llx", bits);
+}
+
 static State observe(void) {
   State state;
   stack_t stack;
@@ -47,8 +54,8 @@ static State observe(void) {
   memset(&state, 0, sizeof state);
   file = fopen("/proc/self/status", "r");
   while (file != NULL && fgets(line, sizeof line, file) != NULL) {
-    sscanf(line, "SigCgt: %31s", state.caught);
-    sscanf(line, "SigIgn: %31s", state.ignored);
+    if (sscanf(line, "SigCgt: %31s", state.caught) == 1) without_library_signals(state.caught);
+    if (sscanf(line, "SigIgn: %31s", state.ignored) == 1) without_library_signals(state.ignored);
     sscanf(line, "SigBlk: %31s", state.blocked);
     sscanf(line, "Threads: %d", &state.threads);
   }

@@ -131,7 +131,7 @@ private func product(_ w: Linear, _ x: Rows) throws -> [Double] {
   }
 
   @Test func `OpenBLAS gives the same to rounding, where it is installed`() throws {
-    guard let blas = OpenBLAS() else { return }
+    guard let blas = OpenBLAS.shared else { return }
     for format in StorageFormat.all {
       let w = try Linear(matrix(format, 37, 320, seed: 1))
       let x = try rows(5, 320, seed: 2)

@@ -1,5 +1,5 @@
 package import QwenFormats
-package import QwenText
+internal import QwenText
 
 /// A request to generate or chat, read and checked.
 package struct Request {
@@ -20,7 +20,7 @@ package struct Request {
     _ model: Model, _ object: JSONObject, prompt text: String? = nil
   ) throws(EngineError) -> Request {
     let checked = try OptionTable.generate.check(object, others: promptKeys)
-    let options = model.options(checked)
+    let options = try model.options(checked)
     if let value = object["prompt_ids"], !value.isNull {
       guard let ids = value.array?.compactMap({ $0.int.flatMap { Int32(exactly: $0) } }),
         ids.count == value.array?.count
@@ -73,7 +73,7 @@ package struct Request {
       prompt = try format.render(messages, model.tokenizer, options: options)
     } catch { throw EngineError(error) }
     return Request(
-      prompt: prompt, options: model.options(checked), history: ChatReader.pairs(messages),
+      prompt: prompt, options: try model.options(checked), history: ChatReader.pairs(messages),
       query: messages.last { $0.role == .user }?.content)
   }
 
@@ -90,8 +90,16 @@ package struct Request {
 
 extension Model {
   /// The options of a run: request, then this model's own, then the table.
-  package func options(_ request: JSONObject) -> GenerationOptions {
-    GenerationOptions(request, defaults: defaults.options, stopIDs: stopIDs)
+  ///
+  /// Throws `.option` for a stop token outside the vocabulary.
+  package func options(_ request: JSONObject) throws(EngineError) -> GenerationOptions {
+    let rows = configuration.vocabularyRows
+    if let bad = request["stop_ids"]?.array?.first(where: { ($0.int ?? 0) >= rows }) {
+      throw EngineError(
+        .option, "\"stop_ids\" has \(bad.int ?? 0), outside the vocabulary of \(rows)",
+        key: "stop_ids")
+    }
+    return GenerationOptions(request, defaults: defaults.options, stopIDs: stopIDs)
   }
 }
 

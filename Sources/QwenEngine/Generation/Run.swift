@@ -1,6 +1,6 @@
 internal import QwenFormats
 internal import QwenTensor
-package import QwenText
+internal import QwenText
 
 /// One generation, pulled event by event: it advances only while someone asks for the next event.
 package struct Run {
