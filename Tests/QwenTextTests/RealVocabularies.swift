@@ -37,4 +37,11 @@ enum RealVocabularies {
     let file = try FileBytes(path: path, mode: .map)
     return try Tokenizer.gguf(GGUFFile(file) { _ in nil })
   }
+
+  /// A folder with tokenizer files, or with a link to a GGUF file.
+  static func open(_ path: String) throws -> Tokenizer {
+    let folder = Folder(path: path)
+    if folder.has("model.gguf") { return try gguf(folder.path("model.gguf")) }
+    return try Tokenizer.folder(folder).get()
+  }
 }

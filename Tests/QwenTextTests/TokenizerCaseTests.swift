@@ -7,7 +7,7 @@ import Testing
   @Test(arguments: ["qwen", "qwen2", "vocab", "smollm2"])
   func `ids equal those of the reference`(name: String) throws {
     let folder = try #require(RealVocabularies.casesPath)
-    let tokenizer = try open("\(folder)/\(name)", isGGUF: name == "smollm2")
+    let tokenizer = try RealVocabularies.open("\(folder)/\(name)")
     let file = try FileBytes(path: "\(folder)/\(name).cases", mode: .copy)
     var reader = ByteReader(file.all)
     var total = 0
@@ -30,10 +30,5 @@ import Testing
     print("\(name): \(total - wrong.count) of \(total) texts have equal ids")
     #expect(wrong.isEmpty, "\(wrong.prefix(5).joined(separator: "\n\n"))")
     #expect(total >= 20_000)
-  }
-
-  private func open(_ path: String, isGGUF: Bool) throws -> Tokenizer {
-    if isGGUF { return try RealVocabularies.gguf(path + "/model.gguf") }
-    return try Tokenizer.folder(Folder(path: path)).get()
   }
 }

@@ -38,7 +38,7 @@ extension Tokenizer {
       throw builder.bad("rank \(id) is missing")
     }
     try builder.indexTokens()
-    try builder.addSplits()
+    try builder.addRankMerges()
     for (offset, text) in specials.names.enumerated() {
       try builder.addSpecial(text, id: count + offset, isControl: true)
     }

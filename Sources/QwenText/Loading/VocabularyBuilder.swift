@@ -61,8 +61,33 @@ struct VocabularyBuilder {
     guard pairs.insert(a, b, rank: rank, id: merged) else { throw bad("degenerate merges") }
   }
 
-  /// Adds every way of cutting a token in two tokens; its id is the rank. For vocabularies without merges.
-  mutating func addSplits() throws(TokenizerError) {
+  /// Adds the merges of a vocabulary that has only ranks: lower ranks merge first, and any two neighbours
+  /// that make a token may merge.
+  ///
+  /// If each token is merged from exactly two others by the merges of lower rank, these pairs are all that
+  /// ever merge: when a pair of rank r is the lowest in a text, whatever could be merged inside its bytes
+  /// below r has been merged, in the order in which the token on its own is. Otherwise every way of cutting
+  /// a token in two is entered.
+  mutating func addRankMerges() throws(TokenizerError) {
+    var merger = BytePairMerger(
+      pairs: PairTable(capacity: tokens.count), byteIDs: byteIDs(), unknownID: nil)
+    var scratch = BytePairMerger.Scratch()
+    for id in 0..<tokens.count where tokens.kinds[id] == .normal {
+      let id = Int32(truncatingIfNeeded: id)
+      let (start, end) = tokens.bounds(id)
+      guard end - start > 1 else { continue }
+      // Only merges of lower rank are in the table so far.
+      merger.merge(tokens.blob.span, start, end, &scratch)
+      guard scratch.ids.count == 2 else { return try addSplits() }
+      guard merger.pairs.insert(scratch.ids[0], scratch.ids[1], rank: id, id: id) else {
+        throw bad("degenerate merges")
+      }
+    }
+    pairs = merger.pairs
+  }
+
+  /// Adds every way of cutting a token in two tokens; its id is the rank.
+  private mutating func addSplits() throws(TokenizerError) {
     pairs = PairTable(capacity: tokens.count * 2)
     for id in 0..<tokens.count where tokens.kinds[id] == .normal {
       let id = Int32(truncatingIfNeeded: id)
@@ -78,6 +103,9 @@ struct VocabularyBuilder {
     }
   }
 
+  /// Token of each byte, -1 for none.
+  private func byteIDs() -> [Int32] { (0..<256).map { find([UInt8($0)]) } }
+
   private func find(_ bytes: [UInt8]) -> Int32 {
     pieces.find(bytes.span, 0, bytes.count, tokens).id
   }
@@ -87,9 +115,7 @@ struct VocabularyBuilder {
     kindName: String, splitter: Splitter, normalizer: Tokenizer.Normalizer, isWhole: Bool,
     unknownID: Int32? = nil, bosID: Int32? = nil, eosID: Int32? = nil
   ) throws(TokenizerError) -> Tokenizer {
-    var byteIDs = [Int32](repeating: -1, count: 256)
-    for byte in 0..<256 { byteIDs[byte] = find([UInt8(byte)]) }
-    let merger = BytePairMerger(pairs: pairs, byteIDs: byteIDs, unknownID: unknownID)
+    let merger = BytePairMerger(pairs: pairs, byteIDs: byteIDs(), unknownID: unknownID)
     if isWhole {
       pieces.markAllWhole()
     } else {
