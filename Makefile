@@ -40,8 +40,13 @@ models: $(SMOLLM2) $(TIKTOKEN)
 demo: packages all models
 	build/bin/qwen chat $(SMOLLM2) "Explain in one sentence why the sky is blue."
 
-swift-test: models
-	LIBQWEN_SMOLLM2=$(CURDIR)/$(SMOLLM2) LIBQWEN_TIKTOKEN=$(CURDIR)/$(TIKTOKEN) swift test $(STRICT)
+CASES := .cache/tokenizer-cases
+$(CASES)/smollm2.cases: Tests/Tools/tokenizer_cases.py Tests/Tools/tokenizer_texts.py .cache/venv/bin/pytest | models
+	$(PYTHON) Tests/Tools/tokenizer_cases.py write $(CASES) --tiktoken $(TIKTOKEN) --gguf $(SMOLLM2)
+
+swift-test: models $(CASES)/smollm2.cases
+	LIBQWEN_SMOLLM2=$(CURDIR)/$(SMOLLM2) LIBQWEN_TIKTOKEN=$(CURDIR)/$(TIKTOKEN) \
+	  LIBQWEN_TOKENIZER_CASES=$(CURDIR)/$(CASES) swift test $(STRICT)
 
 contract-test: all models
 	Tests/ContractTests/run.sh build/lib/libqwen.so $(SMOLLM2)

@@ -199,7 +199,7 @@ class Library:
 
     def encode(self, text: str, special: bool) -> List[int]:
         data = text.encode("utf-8")
-        ids = (ctypes.c_int32 * (len(data) + 1))()
+        ids = (ctypes.c_int32 * (4 * len(data) + 8))()
         count = ctypes.c_size_t()
         options = b'{"special": "all"}' if special else None
         self.check(

@@ -7,19 +7,25 @@ extension Tokenizer {
   package static func folder(
     _ folder: Folder
   ) throws(FormatError) -> Result<Tokenizer, TokenizerError> {
-    if let document = try folder.object("tokenizer.json") {
-      return Result { () throws(TokenizerError) in
-        try huggingFace(document, file: folder.path("tokenizer.json"))
+    if let file = try folder.bytes("tokenizer.json") {
+      return unsafe file.all.withUnsafeBytes { bytes in
+        let text = unsafe Span(_unsafeBytes: bytes) as Span<UInt8>
+        return Result { () throws(TokenizerError) in
+          try huggingFace(text, file: folder.path("tokenizer.json"))
+        }
       }
     }
-    if let vocabulary = try folder.object("vocab.json"), let merges = try folder.bytes("merges.txt")
+    if let vocabulary = try folder.bytes("vocab.json"), let merges = try folder.bytes("merges.txt")
     {
       let added = try folder.object("tokenizer_config.json")?["added_tokens_decoder"]
-      return unsafe merges.all.withUnsafeBytes { bytes in
-        let lines = unsafe Span(_unsafeBytes: bytes) as Span<UInt8>
-        return Result { () throws(TokenizerError) in
-          try vocabularyAndMerges(
-            vocabulary, lines, added: added?.object, file: folder.path("vocab.json"))
+      return unsafe vocabulary.all.withUnsafeBytes { first in
+        let text = unsafe Span(_unsafeBytes: first) as Span<UInt8>
+        return unsafe merges.all.withUnsafeBytes { second in
+          let lines = unsafe Span(_unsafeBytes: second) as Span<UInt8>
+          return Result { () throws(TokenizerError) in
+            try vocabularyAndMerges(
+              text, lines, added: added?.object, file: folder.path("vocab.json"))
+          }
         }
       }
     }
@@ -41,10 +47,12 @@ extension Tokenizer {
 
   /// Reads vocab.json (token to id), merges.txt and the added tokens of tokenizer_config.json.
   static func vocabularyAndMerges(
-    _ vocabulary: JSONObject, _ merges: Span<UInt8>, added: JSONObject?, file: String
+    _ vocabulary: Span<UInt8>, _ merges: Span<UInt8>, added: JSONObject?, file: String
   ) throws(TokenizerError) -> Tokenizer {
     var builder = VocabularyBuilder(file: file)
-    try builder.addVocabulary(vocabulary)
+    var cursor = JSONCursor(file: file)
+    try builder.addVocabulary(vocabulary, &cursor)
+    if cursor.peek(vocabulary) != 0 || cursor.position < vocabulary.count { throw cursor.bad() }
     try builder.indexTokens()
     var rank: Int32 = 0
     var index = 0
@@ -77,18 +85,47 @@ extension Tokenizer {
 }
 
 extension VocabularyBuilder {
-  /// Adds the members of a vocabulary: token in the byte alphabet to id.
-  mutating func addVocabulary(_ vocabulary: JSONObject) throws(TokenizerError) {
-    tokens.reserve(tokens: vocabulary.count, bytes: vocabulary.count * 8)
-    for (text, value) in vocabulary.entries {
-      guard let id = value.int, id >= 0 else {
-        throw bad("token \"\(escaped(text))\" has no usable id")
-      }
+  /// Adds the members of a vocabulary, an object from tokens in the byte alphabet to ids.
+  mutating func addVocabulary(
+    _ text: Span<UInt8>, _ cursor: inout JSONCursor
+  ) throws(TokenizerError) {
+    var name: [UInt8] = []
+    try cursor.expect(UInt8(ascii: "{"), text)
+    var isFirst = true
+    while try cursor.hasElement(first: isFirst, close: UInt8(ascii: "}"), text) {
+      isFirst = false
+      try cursor.name(text, into: &name)
+      let id = try cursor.number(text)
       if id < tokens.count, tokens.kinds[id] != .unused {
         throw bad("two tokens have the id \(id)")
       }
-      let bytes = Array(text.utf8)
-      try add(alphabet: bytes.span, id: id)
+      try add(alphabet: name.span, id: id)
+    }
+  }
+
+  /// Adds merges: an array of lines, or of pairs.
+  mutating func addMerges(
+    _ text: Span<UInt8>, _ cursor: inout JSONCursor
+  ) throws(TokenizerError) {
+    var (left, right): ([UInt8], [UInt8]) = ([], [])
+    var rank: Int32 = 0
+    try cursor.expect(UInt8(ascii: "["), text)
+    var isFirst = true
+    while try cursor.hasElement(first: isFirst, close: UInt8(ascii: "]"), text) {
+      isFirst = false
+      if cursor.peek(text) == UInt8(ascii: "[") {
+        try cursor.expect(UInt8(ascii: "["), text)
+        try cursor.string(text, into: &left)
+        try cursor.expect(UInt8(ascii: ","), text)
+        try cursor.string(text, into: &right)
+        try cursor.expect(UInt8(ascii: "]"), text)
+        try addMerge(left.span, right.span, rank: rank)
+      } else {
+        try cursor.string(text, into: &left)
+        try addMergeLine(left.span, rank: rank)
+      }
+      if rank == Int32.max { throw bad("too many merges") }
+      rank += 1
     }
   }
 }

@@ -2,10 +2,10 @@ internal import QwenFormats
 
 extension Tokenizer {
   /// Reads a tokenizer.json whose model is byte-level BPE and whose way of splitting this build knows.
-  static func huggingFace(_ document: JSONObject, file: String) throws(TokenizerError) -> Tokenizer
-  {
+  static func huggingFace(_ text: Span<UInt8>, file: String) throws(TokenizerError) -> Tokenizer {
     var builder = VocabularyBuilder(file: file)
-    guard let model = document["model"]?.object, let vocabulary = model["vocab"]?.object else {
+    let (document, model, places) = try outline(text, file: file)
+    guard let vocabulary = places["vocab"] else {
       throw builder.bad("has no \"model\" with a \"vocab\"")
     }
     if let type = model["type"]?.string, type != "BPE" {
@@ -13,7 +13,8 @@ extension Tokenizer {
     }
     let splitter = try splitter(document["pre_tokenizer"] ?? .null)
     let normalizer = try normalizer(document["normalizer"] ?? .null, file: file)
-    try builder.addVocabulary(vocabulary)
+    var cursor = JSONCursor(file: file, at: vocabulary)
+    try builder.addVocabulary(text, &cursor)
     let added = document["added_tokens"]?.array ?? []
     // Added tokens may stand in the vocabulary as well; there they are not ordinary text.
     for token in added {
@@ -23,23 +24,49 @@ extension Tokenizer {
       try builder.addSpecial(text, id: id, isControl: token["special"]?.bool ?? false)
     }
     try builder.indexTokens()
-    for (rank, merge) in (model["merges"]?.array ?? []).enumerated() {
-      let rank = Int32(truncatingIfNeeded: rank)
-      if let line = merge.string {
-        let bytes = Array(line.utf8)
-        try builder.addMergeLine(bytes.span, rank: rank)
-      } else if let pair = merge.array, pair.count == 2, let left = pair[0].string,
-        let right = pair[1].string
-      {
-        let (left, right) = (Array(left.utf8), Array(right.utf8))
-        try builder.addMerge(left.span, right.span, rank: rank)
-      } else {
-        throw builder.bad("merge \(rank) is neither a line nor a pair")
-      }
+    if let merges = places["merges"] {
+      cursor = JSONCursor(file: file, at: merges)
+      try builder.addMerges(text, &cursor)
     }
     return try builder.finish(
       kindName: "tokenizer.json/\(splitter.name)", splitter: splitter, normalizer: normalizer,
       isWhole: model["ignore_merges"]?.bool ?? false)
+  }
+
+  /// The document and its "model" without the long members of the latter, and where those begin.
+  private static func outline(
+    _ text: Span<UInt8>, file: String
+  ) throws(TokenizerError) -> (JSONObject, JSONObject, places: [String: Int]) {
+    var document = JSONObject()
+    var model = JSONObject()
+    var places: [String: Int] = [:]
+    var cursor = JSONCursor(file: file)
+    var name: [UInt8] = []
+    try cursor.expect(UInt8(ascii: "{"), text)
+    var isFirst = true
+    while try cursor.hasElement(first: isFirst, close: UInt8(ascii: "}"), text) {
+      isFirst = false
+      try cursor.name(text, into: &name)
+      let key = String(decoding: name, as: UTF8.self)
+      guard key == "model", cursor.peek(text) == UInt8(ascii: "{") else {
+        document[key] = try cursor.value(text)
+        continue
+      }
+      try cursor.expect(UInt8(ascii: "{"), text)
+      var isFirst = true
+      while try cursor.hasElement(first: isFirst, close: UInt8(ascii: "}"), text) {
+        isFirst = false
+        try cursor.name(text, into: &name)
+        let key = String(decoding: name, as: UTF8.self)
+        if key == "vocab" || key == "merges" {
+          places[key] = try cursor.skip(text).lowerBound
+        } else {
+          model[key] = try cursor.value(text)
+        }
+      }
+    }
+    if cursor.peek(text) != 0 || cursor.position < text.count { throw cursor.bad() }
+    return (document, model, places)
   }
 
   private static func normalizer(

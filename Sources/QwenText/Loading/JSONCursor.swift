@@ -7,12 +7,15 @@ internal import QwenFormats
 struct JSONCursor {
   /// File named in messages.
   let file: String
-  private(set) var position = 0
+  private(set) var position: Int
 
   /// Levels of arrays and objects.
   private static let depthLimit = 64
 
-  init(file: String) { self.file = file }
+  init(file: String, at position: Int = 0) {
+    self.file = file
+    self.position = position
+  }
 
   /// The first byte of the next token; 0 at the end of the text.
   mutating func peek(_ text: Span<UInt8>) -> UInt8 {

@@ -1,0 +1,132 @@
+"""Speed beside another engine's, run in turn on the same files.
+
+    python Tests/Tools/compare.py --peer llama.cpp=PATH/llama-bench MODEL.gguf ...
+
+Each round runs ours, then each peer, then reads memory; the table has medians over the rounds and ratios of
+medians. `decode / read` is the weights' bytes times tokens per second, divided by the bytes per second that plain
+reading reached in the same rounds. Peers are programs with the interface of llama-bench; without one, ours alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Dict, List, Tuple
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+READ_BYTES = 1 << 29
+
+
+def ours(model: Path, a: argparse.Namespace) -> Tuple[float, float]:
+    """Tokens per second of prefill and decode."""
+    command = [a.qwen, "bench", model, "--prompt", a.prompt, "--generate", a.generate, "--threads", a.threads]
+    facts = run([*command, "--repetitions", 1, "--json"])
+    return facts["prefill_tokens_per_second"], facts["decode_tokens_per_second"]
+
+
+def peer(program: str, model: Path, a: argparse.Namespace) -> Tuple[float, float]:
+    """The same of a program like llama-bench."""
+    command = [program, "-m", model, "-p", a.prompt, "-n", a.generate, "-t", a.threads, "-r", 1, "-o", "json"]
+    rows = run(command)
+    prefill = next(row["avg_ts"] for row in rows if row["n_prompt"])
+    decode = next(row["avg_ts"] for row in rows if row["n_gen"])
+    return prefill, decode
+
+
+def run(command: list):
+    """The JSON that a command prints."""
+    done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if done.returncode != 0:
+        raise SystemExit(f"{command[0]} ended with {done.returncode}: {done.stderr.decode()[-500:]}")
+    return json.loads(done.stdout)
+
+
+def read_bandwidth(threads: int, buffers: List[np.ndarray]) -> float:
+    """Bytes per second of adding up a buffer in each of several threads."""
+    workers = [threading.Thread(target=np.add.reduce, args=(buffer,)) for buffer in buffers[:threads]]
+    start = time.perf_counter()
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return threads * READ_BYTES / (time.perf_counter() - start)
+
+
+def compare(model: Path, peers: Dict[str, str], a: argparse.Namespace, buffers: List[np.ndarray]) -> dict:
+    """Medians over the rounds."""
+    seen: Dict[str, List[Tuple[float, float]]] = {"ours": []}
+    reads: List[float] = []
+    for round_ in range(a.rounds):
+        print(f"{model.name}: round {round_ + 1} of {a.rounds}", file=sys.stderr)
+        seen["ours"].append(ours(model, a))
+        for name, program in peers.items():
+            seen.setdefault(name, []).append(peer(program, model, a))
+        reads.append(read_bandwidth(a.threads, buffers))
+    medians = {
+        name: {
+            "prefill": statistics.median(pair[0] for pair in pairs),
+            "decode": statistics.median(pair[1] for pair in pairs),
+        }
+        for name, pairs in seen.items()
+    }
+    size = model.stat().st_size
+    return {
+        "model": model.name,
+        "bytes": size,
+        "tokens_per_second": medians,
+        "read_bytes_per_second": statistics.median(reads),
+        "decode_to_read": size * medians["ours"]["decode"] / statistics.median(reads),
+        "ratios": {
+            name: {kind: medians["ours"][kind] / medians[name][kind] for kind in ("prefill", "decode")}
+            for name in peers
+        },
+    }
+
+
+def table(results: List[dict], peers: Dict[str, str]) -> str:
+    """The results as Markdown."""
+    heads = ["model", "prefill tok/s", "decode tok/s", "decode / read"]
+    for name in peers:
+        heads += [f"{name} prefill", f"{name} decode", "prefill ratio", "decode ratio"]
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    for result in results:
+        rates = result["tokens_per_second"]
+        cells = [result["model"], f"{rates['ours']['prefill']:.0f}", f"{rates['ours']['decode']:.1f}"]
+        cells.append(f"{result['decode_to_read']:.2f}")
+        for name in peers:
+            ratio = result["ratios"][name]
+            cells += [f"{rates[name]['prefill']:.0f}", f"{rates[name]['decode']:.1f}"]
+            cells += [f"{ratio['prefill']:.2f}", f"{ratio['decode']:.2f}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Compares and prints."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("models", nargs="+", type=Path)
+    parser.add_argument("--peer", action="append", default=[], metavar="NAME=PROGRAM")
+    parser.add_argument("--qwen", default=str(ROOT / "build" / "bin" / "qwen"))
+    parser.add_argument("--prompt", type=int, default=512)
+    parser.add_argument("--generate", type=int, default=64)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    peers = dict(entry.split("=", 1) for entry in arguments.peer)
+    buffers = [np.ones(READ_BYTES // 8) for _ in range(arguments.threads)]
+    results = [compare(model, peers, arguments, buffers) for model in arguments.models]
+    print(json.dumps(results, indent=2) if arguments.json else table(results, peers))
+
+
+if __name__ == "__main__":
+    main()
