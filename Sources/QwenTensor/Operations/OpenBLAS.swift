@@ -2,8 +2,9 @@ internal import Glibc
 
 /// OpenBLAS, opened only when a host asks for it: `"matmul": "openblas"`.
 ///
-/// Opening it starts its threads and its sums depend on the number of tokens, so it is never a default. It is
-/// told to use one thread: the rows are split over our own pool.
+/// Its sums depend on the number of tokens, so it is never a default. The rows are split over our own pool; if
+/// nobody had opened it before, it is told to use one thread and to end those it started. A host that had
+/// opened it keeps its settings.
 @safe
 package final class OpenBLAS: @unchecked Sendable {
   private typealias Gemm =
@@ -12,6 +13,7 @@ package final class OpenBLAS: @unchecked Sendable {
       UnsafePointer<Float>?, Int32, Float, UnsafeMutablePointer<Float>?, Int32
     ) -> Void
   private typealias SetThreads = @convention(c) (Int32) -> Void
+  private typealias ShutDown = @convention(c) () -> Int32
 
   private let gemm: Gemm
 
@@ -19,11 +21,17 @@ package final class OpenBLAS: @unchecked Sendable {
   package static let shared = OpenBLAS()
 
   private init?() {
+    let wasOpen = unsafe dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD) != nil
     guard let handle = unsafe dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL),
       let symbol = unsafe dlsym(handle, "cblas_sgemm")
     else { return nil }
-    if let setter = unsafe dlsym(handle, "openblas_set_num_threads") {
-      unsafe unsafeBitCast(setter, to: SetThreads.self)(1)
+    if !wasOpen {
+      if let setter = unsafe dlsym(handle, "openblas_set_num_threads") {
+        unsafe unsafeBitCast(setter, to: SetThreads.self)(1)
+      }
+      if let shutDown = unsafe dlsym(handle, "blas_thread_shutdown_") {
+        _ = unsafe unsafeBitCast(shutDown, to: ShutDown.self)()
+      }
     }
     unsafe gemm = unsafeBitCast(symbol, to: Gemm.self)
   }
