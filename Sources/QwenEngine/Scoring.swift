@@ -14,11 +14,7 @@ extension Session {
       throw EngineError(.argument, "token \(bad) is outside the vocabulary of \(rows)")
     }
     control.begin(deadlineMilliseconds: nil)
-    if let plan = sequence.plan, plan == model.configuration.rotaryPlan(length: ids.count) {
-      truncate(min(reusable(ids), first))
-    } else {
-      truncate(0)
-    }
+    truncate(min(reusable(ids, length: ids.count), first))
     _ = try align(to: ids)
     while tokens.count < ids.count {
       let start = tokens.count

@@ -17,6 +17,10 @@ package final class Session: @unchecked Sendable {
   let logits: FloatBuffer
   let chunk: Int
   private let cacheElement: KVShape.Element
+  /// The model's, with this session's wishes for long contexts.
+  let configuration: ModelConfiguration
+  /// Whether dynamic NTK looks at the whole answer too, not at the prompt alone.
+  private let isPlanned: Bool
   /// The evaluated tokens; as many as `sequence.length`.
   package private(set) var tokens: [Int32] = []
 
@@ -31,7 +35,10 @@ package final class Session: @unchecked Sendable {
         .unsupported, "the model was opened for its vocabulary only",
         hint: "open it without \"load\": \"vocabulary\"")
     }
-    let c = model.configuration
+    let (wishes, isPlanned) = LongContext.asked(options)
+    let c = model.configuration.with(wishes)
+    configuration = c
+    self.isPlanned = isPlanned
     context = options["context"]?.int ?? min(c.contextLength, Session.defaultContext)
     chunk = options["prefill_chunk"]?.int ?? 128
     cacheElement = options["kv_cache"]?.string.flatMap(KVShape.Element.init) ?? .f16
@@ -63,7 +70,7 @@ package final class Session: @unchecked Sendable {
   /// Facts for `qwen_session_info`.
   package var info: JSONObject {
     let shape = sequence.cache.shape
-    return [
+    var info: JSONObject = [
       "position": .integer(tokens.count), "cached_tokens": .integer(tokens.count),
       "context": .integer(context), "kv_cache": .string(cacheElement.rawValue),
       "prefill_chunk": .integer(chunk), "threads": .integer(model.settings.threads),
@@ -74,20 +81,22 @@ package final class Session: @unchecked Sendable {
           (context + KVShape.pagePositions - 1) / KVShape.pagePositions * shape.pageBytes),
         "workspace_bytes": .integer(
           Workspace.byteCount(
-            model.configuration, maximumTokens: workspace.maximumTokens,
+            configuration, maximumTokens: workspace.maximumTokens,
             threads: model.settings.threads) + logits.count * 4),
       ],
     ]
+    if let alpha = sequence.plan?.alpha, alpha != 1 { info["ntk_alpha"] = .number(alpha) }
+    return info
   }
 }
 
 extension Session {
   /// How many tokens of `prompt` are evaluated already and may stay: the common beginning, less one token
   /// if that were all. Nothing if the prompt's length asks for other angles (dynamic NTK).
-  func reusable(_ prompt: [Int32]) -> Int {
-    guard let plan = sequence.plan,
-      plan == model.configuration.rotaryPlan(length: prompt.count)
-    else { return 0 }
+  func reusable(_ prompt: [Int32], length: Int) -> Int {
+    guard let plan = sequence.plan, plan == configuration.rotaryPlan(length: length) else {
+      return 0
+    }
     var common = 0
     while common < min(tokens.count, prompt.count), tokens[common] == prompt[common] {
       common += 1
@@ -95,16 +104,18 @@ extension Session {
     return min(common, max(0, prompt.count - 1))
   }
 
-  /// Drops what `prompt` does not share and fixes the angles for its length. Returns the reused tokens.
-  func align(to prompt: [Int32]) throws(EngineError) -> Int {
+  /// Drops what `prompt` does not share and fixes the angles for its length, or for what an answer of
+  /// `answer` tokens makes of it where that is planned. Returns the reused tokens.
+  func align(to prompt: [Int32], answer: Int = 0) throws(EngineError) -> Int {
     guard prompt.count <= context else {
       throw EngineError(
         .context, "the prompt has \(prompt.count) tokens, the context \(context)",
         hint: "shorten it, or open the session with a larger \"context\"")
     }
-    let kept = reusable(prompt)
+    let length = isPlanned ? min(context, prompt.count + min(answer, context)) : prompt.count
+    let kept = reusable(prompt, length: length)
     truncate(kept)
-    sequence.begin(model.configuration, promptLength: prompt.count)
+    sequence.begin(configuration, promptLength: length)
     return kept
   }
 
@@ -114,7 +125,7 @@ extension Session {
     let slices = [Slice(sequence, ids)]
     do {
       let hidden = try WorkerPool.shared.exclusive { () throws(TensorError) in
-        try network.forward(slices, workspace)
+        try network.forward(slices, workspace, as: configuration)
       }
       tokens += ids
       return hidden
@@ -135,5 +146,33 @@ extension Session {
         .numeric, "the model produced numbers that are not finite",
         hint: "the weights may be damaged; compare the file with its source")
     }
+  }
+}
+
+extension LongContext {
+  /// The wishes in a session's checked options, and whether NTK plans for the answer.
+  static func asked(_ options: JSONObject) -> (LongContext, isPlanned: Bool) {
+    var wishes = LongContext()
+    if let alpha = options["ntk"]?.double {
+      wishes.ntk = .fixed(alpha)
+    } else {
+      switch options["ntk"]?.string {
+      case "off": wishes.ntk = .off
+      case "reference", "planned": wishes.ntk = .dynamic
+      default: break
+      }
+    }
+    wishes.usesLogN = options["logn"]?.bool
+    if let positions = options["window"]?.int {
+      wishes.window = .every(positions)
+    } else {
+      switch options["window"]?.string {
+      case "off": wishes.window = .off
+      case "graded": wishes.window = .graded
+      default: break
+      }
+    }
+    wishes.yarnFactor = options["yarn"]?.double
+    return (wishes, options["ntk"]?.string == "planned")
   }
 }

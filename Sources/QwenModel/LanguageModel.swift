@@ -33,18 +33,19 @@ package final class LanguageModel: Sendable {
       }
   }
 
-  /// Evaluates what each slice adds. Returns RMSNorm of the last layer, [T, H], valid until the next step of
+  /// Evaluates what each slice adds, by this checkpoint's configuration or one made from it. Returns RMSNorm of the last layer, [T, H], valid until the next step of
   /// this workspace.
   ///
   /// On an error, cancellation included, every sequence is as long as it was.
   package func forward(
-    _ slices: [Slice], _ workspace: Workspace, observer: ((Stage, Rows) -> Void)? = nil
+    _ slices: [Slice], _ workspace: Workspace, as other: ModelConfiguration? = nil,
+    observer: ((Stage, Rows) -> Void)? = nil
   ) throws(TensorError) -> Rows {
     for token in slices.lazy.flatMap(\.tokens)
     where token < 0 || Int(token) >= configuration.vocabularyRows {
       throw .shape("token \(token) of \(configuration.vocabularyRows)")
     }
-    let step = try Step(slices, configuration, workspace, observer: observer)
+    let step = try Step(slices, other ?? configuration, workspace, observer: observer)
     try family.forward(step)
     observer?(.finalNorm, step.normed)
     for slice in slices {

@@ -11,39 +11,102 @@ extension Subcommand {
       and its first token is not scored. Lower is better. FILE "-" reads standard input.
       """,
     options: [
-      Option("context", "N", "Tokens in a window (default 512)."),
+      Option("context", "N,...", "Tokens in a window, or several such lengths (default 512)."),
+      Option("tokens", "T", "Use the first T tokens of the text only."),
       Option("windows", "K", "Stop after K windows (default: all)."),
+      Option(
+        "table", nil,
+        "A row each for the plain model, with dynamic NTK, with LogN too, with graded windows too."),
       Option("json", nil, "Write the numbers as JSON."),
     ],
     sections: ["open", "session"]
   ) { invocation throws(Failure) in
-    let window = try invocation.integer("context", default: 512, minimum: 2)
+    let lengths = try contexts(invocation.value("context") ?? "512")
     let limit = try invocation.integer("windows", default: Int.max, minimum: 1)
     let text = try readAll(invocation.operands[1])
     let model = try Model(path: invocation.operands[0], options: invocation.given["open"])
-    let ids = try model.tokenize(text)
+    var ids = try model.tokenize(text)
+    ids = Array(ids.prefix(try invocation.integer("tokens", default: ids.count, minimum: 2)))
     guard ids.count >= 2 else {
       throw .general("the text has \(ids.count) tokens; at least 2 are needed to score one")
     }
-    var options = invocation.given
-    options.set("session", "context", to: .number(window))
-    let session = try Session(model: model, options: options["session"])
-    let scores = try scoreWindows(session, ids, window: window, limit: limit)
+    var rows: [(name: String, scores: [Scores])] = []
+    for (name, changes) in invocation.has("table") ? variants : [("", [])] {
+      var scores: [Scores] = []
+      for window in lengths {
+        var options = invocation.given
+        for (key, value) in changes { options.set("session", key, to: value) }
+        options.set("session", "context", to: .number(window))
+        let session = try Session(model: model, options: options["session"])
+        scores.append(try scoreWindows(session, ids, window: window, limit: limit))
+      }
+      rows.append((name, scores))
+    }
 
+    let single = lengths.count == 1 && rows.count == 1
     if invocation.has("json") {
-      Terminal.writeLine(
-        JSON.object([
-          ("perplexity", .number(scores.perplexity)),
-          ("standard_error", .number(scores.standardError)),
-          ("tokens", .number(ids.count)), ("scored_tokens", .number(scores.count)),
-          ("windows", .number(scores.windows)), ("context", .number(window)),
-        ]).text)
-    } else {
+      let objects = rows.map { row in
+        zip(lengths, row.scores).map { facts($1, tokens: ids.count, window: $0) }
+      }
+      if single {
+        Terminal.writeLine(JSON.object(objects[0][0]).text)
+      } else {
+        let entries = zip(rows, objects).map { row, cells in
+          JSON.object([("row", .string(row.name)), ("cells", .array(cells.map { .object($0) }))])
+        }
+        Terminal.writeLine(JSON.object([("rows", .array(entries))]).text)
+      }
+    } else if single {
+      let scores = rows[0].scores[0]
       Terminal.writeLine(
         "perplexity \(decimal(scores.perplexity, 4)) +/- \(decimal(scores.standardError, 4)) over "
-          + "\(scores.count) tokens in \(scores.windows) windows of \(window)")
+          + "\(scores.count) tokens in \(scores.windows) windows of \(lengths[0])")
+    } else {
+      Terminal.writeLine("| | " + lengths.map(String.init).joined(separator: " | ") + " |")
+      Terminal.writeLine("|---|" + lengths.map { _ in "---|" }.joined())
+      for row in rows {
+        let cells = row.scores.map { decimal($0.perplexity, 2) }
+        Terminal.writeLine("| \(row.name) | " + cells.joined(separator: " | ") + " |")
+      }
     }
   }
+}
+
+/// The rows of the release's table: each adds to the one before.
+private var variants: [(String, [(String, JSON)])] {
+  [
+    ("plain", [("ntk", .string("off")), ("logn", .bool(false)), ("window", .string("off"))]),
+    (
+      "+ dynamic_ntk",
+      [("ntk", .string("reference")), ("logn", .bool(false)), ("window", .string("off"))]
+    ),
+    ("+ logn", [("ntk", .string("reference")), ("logn", .bool(true)), ("window", .string("off"))]),
+    (
+      "+ window_attn",
+      [("ntk", .string("reference")), ("logn", .bool(true)), ("window", .string("graded"))]
+    ),
+  ]
+}
+
+/// Lengths as typed, with commas between them.
+private func contexts(_ text: String) throws(Failure) -> [Int] {
+  var lengths: [Int] = []
+  for part in text.split(separator: ",", omittingEmptySubsequences: false) {
+    guard let length = Int(part), length >= 2 else {
+      throw .usage("--context \(text): expected whole numbers of at least 2 with commas between")
+    }
+    lengths.append(length)
+  }
+  return lengths
+}
+
+private func facts(_ scores: Scores, tokens: Int, window: Int) -> [(key: String, value: JSON)] {
+  [
+    ("perplexity", .number(scores.perplexity)),
+    ("standard_error", .number(scores.standardError)),
+    ("tokens", .number(tokens)), ("scored_tokens", .number(scores.count)),
+    ("windows", .number(scores.windows)), ("context", .number(window)),
+  ]
 }
 
 /// Sums over scored tokens.

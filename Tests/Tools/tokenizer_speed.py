@@ -16,6 +16,7 @@ from typing import Callable, Dict
 
 import tiktoken
 from tiktoken.load import load_tiktoken_bpe
+
 from tokenizer_cases import Library
 from vocabulary import QWEN_PIECES, QWEN_SPECIALS
 

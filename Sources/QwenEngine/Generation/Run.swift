@@ -45,7 +45,7 @@ package struct Run {
     decoder = StreamingDecoder(tokenizer: tokenizer, skipSpecial: options.skipSpecial)
     filter = StopFilter(stops: options.stop)
     result.promptTokens = prompt.count
-    result.cachedTokens = try session.align(to: prompt)
+    result.cachedTokens = try session.align(to: prompt, answer: options.maximumNewTokens)
     result.effectiveOptions = options.description
     if options.sampling.isSampling { result.seed = sampler.seed }
     if options.logprobs != nil { result.logprobs = [] }

@@ -11,6 +11,10 @@ package struct Option: Sendable {
     case word([String])
     case strings
     case integers(ClosedRange<Int>)
+    /// One of the words, or a number.
+    case wordOrNumber([String], ClosedRange<Double>)
+    /// One of the words, or an integer.
+    case wordOrInteger([String], ClosedRange<Int>)
     /// One of these integers.
     case choice([Int])
     /// An object from token ids to numbers.
@@ -103,6 +107,12 @@ extension Option {
       if !range.contains(number) { throw wrong(value) }
     case .word(let words):
       guard let word = value.string, words.contains(word) else { throw wrong(value) }
+    case .wordOrNumber(let words, let range):
+      if let word = value.string, words.contains(word) { return }
+      guard let number = value.double, range.contains(number) else { throw wrong(value) }
+    case .wordOrInteger(let words, let range):
+      if let word = value.string, words.contains(word) { return }
+      guard let int = value.int, range.contains(int) else { throw wrong(value) }
     case .choice(let values):
       guard let int = value.int, values.contains(int) else { throw wrong(value) }
     case .biases:
@@ -132,6 +142,12 @@ extension Option {
     case .integer(let range): "an integer from \(range.lowerBound) to \(range.upperBound)"
     case .number(let range): "a number from \(range.lowerBound) to \(range.upperBound)"
     case .word(let words): "one of " + words.map { "\"\($0)\"" }.joined(separator: ", ")
+    case .wordOrNumber(let words, let range):
+      words.map { "\"\($0)\"" }.joined(separator: ", ")
+        + " or a number from \(range.lowerBound) to \(range.upperBound)"
+    case .wordOrInteger(let words, let range):
+      words.map { "\"\($0)\"" }.joined(separator: ", ")
+        + " or an integer from \(range.lowerBound) to \(range.upperBound)"
     case .choice(let values): "one of " + values.map(String.init).joined(separator: ", ")
     case .biases: "an object from token ids to numbers from -1e9 to 1e9"
     case .strings: "a string or a list of strings"

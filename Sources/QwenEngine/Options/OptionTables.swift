@@ -38,6 +38,21 @@ extension OptionTable {
       Option(
         "prefill_chunk", .integer(1...4096), default: 128,
         "Tokens of a prompt evaluated in one step; changes speed and memory, never a result."),
+      Option(
+        "ntk", .wordOrNumber(["off", "reference", "planned"], 1...1e6), default: nil,
+        "Growth of the rotary base: by the prompt's length as the release does, by prompt and answer together, or this alpha; default: the model's own."
+      ),
+      Option(
+        "logn", .bool, default: nil,
+        "Scales queries beyond the trained length by the logarithm of their position; default: the model's own."
+      ),
+      Option(
+        "window", .wordOrInteger(["off", "graded"], 1...largeCount), default: nil,
+        "Positions that a query sees: so many in every layer, or graded, the trained length in the first four layers and twice as many in each next four; default: the model's own."
+      ),
+      Option(
+        "yarn", .number(1...1024), default: nil,
+        "Factor by which YaRN extends the trained length; default: the model's own."),
     ])
 
   /// Options of one run.
@@ -163,6 +178,9 @@ extension Option {
       object["type"] = "integer"
       object["minimum"] = .integer(range.lowerBound)
       object["maximum"] = .integer(range.upperBound)
+    case .wordOrNumber(let words, _), .wordOrInteger(let words, _):
+      object["type"] = "string or number"
+      object["values"] = .array(words.map { .string($0) })
     case .choice(let values):
       object["type"] = "integer"
       object["values"] = .array(values.map { .integer($0) })

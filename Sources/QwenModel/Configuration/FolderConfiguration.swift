@@ -92,7 +92,7 @@ extension ModelConfiguration {
       rotaryScaling: try scaling(rotary, context: context),
       isTied: try reader.bool("tie_word_embeddings", default: false),
       contextLength: context, trainedLength: context,
-      slidingWindow: try slidingWindow(reader, layers: layers))
+      windows: try windows(reader, layers: layers))
   }
 
   /// The first int(D * fraction) components rotate.
@@ -136,17 +136,16 @@ extension ModelConfiguration {
     return value
   }
 
-  private static func slidingWindow(
+  private static func windows(
     _ reader: ConfigReader, layers: Int
-  ) throws(FormatError) -> SlidingWindow? {
-    guard try reader.bool("use_sliding_window", default: false) else { return nil }
+  ) throws(FormatError) -> [Int?] {
+    guard try reader.bool("use_sliding_window", default: false) else { return [] }
     let positions = try reader.int("sliding_window", default: 0)
-    guard positions > 0, layers > 0, layers <= 4096 else { return nil }
+    guard positions > 0, layers > 0, layers <= 4096 else { return [] }
     if let types = reader.object["layer_types"]?.array {
-      return SlidingWindow(
-        positions: positions, layers: types.map { $0.string == "sliding_attention" })
+      return types.map { $0.string == "sliding_attention" ? positions : nil }
     }
     let first = try reader.int("max_window_layers", default: 28)
-    return SlidingWindow(positions: positions, layers: (0..<layers).map { $0 >= first })
+    return (0..<layers).map { $0 >= first ? positions : nil }
   }
 }

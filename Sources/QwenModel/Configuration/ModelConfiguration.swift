@@ -59,21 +59,14 @@ package struct ModelConfiguration: Sendable, Equatable {
   package var trainedLength: Int
   package var usesDynamicNTK = false
   package var usesLogN = false
-  /// Window of layers from `firstLayer` on, if the checkpoint uses one.
-  package var slidingWindow: SlidingWindow?
-
-  /// A window of `positions` on each layer that `layers` says yes to.
-  package struct SlidingWindow: Sendable, Equatable {
-    package var positions: Int
-    package var layers: [Bool]
-  }
+  /// Alpha of NTK where it does not depend on a length.
+  package var fixedAlpha: Double?
+  /// How many positions, its own included, a query sees in each layer; nil for all. Empty for all everywhere.
+  package var windows: [Int?] = []
 
   /// The window of layer `layer`, nil for all positions.
   package func window(layer: Int) -> Int? {
-    guard let slidingWindow, slidingWindow.layers.indices.contains(layer),
-      slidingWindow.layers[layer]
-    else { return nil }
-    return slidingWindow.positions
+    windows.indices.contains(layer) ? windows[layer] : nil
   }
 
   /// How keys and values of this model lie in a cache.

@@ -11,11 +11,11 @@ package struct RotaryPlan: Sendable, Equatable {
 }
 
 extension ModelConfiguration {
-  /// The plan of a sequence whose first prompt has `length` tokens.
+  /// The plan of a sequence whose first prompt has, or which is planned to have, `length` tokens.
   ///
   /// Dynamic NTK takes its alpha from that length once; a cache keeps it, however long it grows.
   package func rotaryPlan(length: Int) -> RotaryPlan {
-    let alpha = usesDynamicNTK ? dynamicAlpha(length: length) : 1
+    let alpha = fixedAlpha ?? (usesDynamicNTK ? dynamicAlpha(length: length) : 1)
     return RotaryPlan(
       frequencies: frequencies(alpha: alpha), alpha: alpha,
       logScaleStart: usesLogN ? trainedLength : nil)
