@@ -29,6 +29,8 @@ package final class LanguageModel: Sendable {
       case .qwen: try QwenDecoder(reader, progress)
       case .qwen2: try Qwen2Decoder(reader, progress)
       case .qwen3: try Qwen3Decoder(reader, progress)
+      case .qwen2Experts: try Qwen2ExpertDecoder(reader, progress)
+      case .qwen3Experts: try Qwen3ExpertDecoder(reader, progress)
       case .llama: try LlamaDecoder(reader, progress)
       }
   }
@@ -64,6 +66,6 @@ package final class LanguageModel: Sendable {
   /// Format of the matrices of the layers, of the embedding and of the head, for reports.
   package var formats: (embedding: StorageFormat, head: StorageFormat, layers: StorageFormat) {
     let head = family.weights.head.weight.format
-    return (family.weights.embedding.format, head, family.layers.last?.down.weight.format ?? head)
+    return (family.weights.embedding.format, head, family.layers.last?.output.weight.format ?? head)
   }
 }

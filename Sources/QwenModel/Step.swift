@@ -32,6 +32,7 @@ package struct Step {
   let attended: Rows
   let gate: Rows
   let up: Rows
+  let experts: ExpertBuffers?
 
   init(
     _ slices: [Slice], _ c: ModelConfiguration, _ w: Workspace,
@@ -41,6 +42,7 @@ package struct Step {
     compute = w.compute
     rotary = w.rotary
     attention = w.attention
+    experts = w.experts
     self.observer = observer
     var tokens: [Int32] = []
     var spans: [SequenceSpan] = []
@@ -109,9 +111,14 @@ package struct Step {
 
   /// hidden += down(silu(gate(normed)) * up(normed)).
   func addFeedForward(_ layer: DecoderLayer) throws(TensorError) {
-    try compute.multiplyGated(
-      gate: layer.gate, up: layer.up, normed, out: gate, scratch: up)
-    try compute.multiplyAdd(layer.down, gate, into: hidden)
+    switch layer.feedForward {
+    case .dense(let w):
+      try compute.multiplyGated(gate: w.gate, up: w.up, normed, out: gate, scratch: up)
+      try compute.multiplyAdd(w.down, gate, into: hidden)
+    case .experts(let w):
+      guard let sizes = configuration.experts, let experts else { return }
+      try addExperts(w, sizes, experts)
+    }
   }
 
   func observe(_ stage: Stage, _ rows: Rows) { observer?(stage, rows) }

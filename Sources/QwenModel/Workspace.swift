@@ -13,6 +13,7 @@ package final class Workspace: @unchecked Sendable {
   let attended: FloatBuffer
   let gate: FloatBuffer
   let up: FloatBuffer
+  let experts: ExpertBuffers?
   let rotary: RotaryTable
   let attention: AttentionScratch
 
@@ -34,6 +35,9 @@ package final class Workspace: @unchecked Sendable {
     attended = try FloatBuffer(count: maximumTokens * q)
     gate = try FloatBuffer(count: maximumTokens * c.intermediateSize)
     up = try FloatBuffer(count: maximumTokens * c.intermediateSize)
+    var experts: ExpertBuffers?
+    if let sizes = c.experts { experts = try ExpertBuffers(c, sizes, tokens: maximumTokens) }
+    self.experts = experts
     rotary = try RotaryTable(maximumTokens: maximumTokens, half: c.rotaryDim / 2)
     attention = try AttentionScratch(
       parts: compute.threads, shape: c.attentionShape(layer: 0))
@@ -44,12 +48,15 @@ package final class Workspace: @unchecked Sendable {
     let (q, kv) = (c.queryHeads * c.headDim, c.kvHeads * c.headDim)
     let aToken =
       2 * c.hiddenSize + 2 * q + 2 * kv + 2 * c.intermediateSize + c.rotaryDim
-    return maximumTokens * aToken * 4
+    let ofExperts = c.experts.map { ExpertBuffers.byteCount(c, $0, tokens: maximumTokens) } ?? 0
+    return maximumTokens * aToken * 4 + ofExperts
       + Compute.scratchBytes(threads: threads, tokens: maximumTokens, columns: widest(c))
   }
 
   /// The widest row that any product of this model reads or adds to.
   private static func widest(_ c: ModelConfiguration) -> Int {
-    max(c.hiddenSize, c.queryHeads * c.headDim, c.intermediateSize)
+    max(
+      c.hiddenSize, c.queryHeads * c.headDim, c.intermediateSize, c.experts?.width ?? 0,
+      c.experts?.sharedWidth ?? 0)
   }
 }

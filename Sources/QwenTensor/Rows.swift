@@ -45,3 +45,35 @@ package struct Rows: Sendable {
     (0..<tokens).flatMap { buffer.array(from: start + $0 * stride, count: columns) }
   }
 }
+
+/// Single rows; a token outside the rows is left alone.
+extension Rows {
+  /// Row `token` by itself.
+  package func slice(_ token: Int) -> [Float] {
+    guard (0..<tokens).contains(token) else { return [] }
+    return buffer.array(from: start + token * stride, count: columns)
+  }
+
+  /// Fills row `token` with zeros.
+  package func clear(_ token: Int) {
+    guard (0..<tokens).contains(token) else { return }
+    unsafe row(token).update(repeating: 0, count: columns)
+  }
+
+  /// Row `to` = row `token` of `source`, as wide as this.
+  package func copy(_ source: Rows, _ token: Int, to: Int) {
+    guard (0..<tokens).contains(to), (0..<source.tokens).contains(token), source.columns == columns
+    else { return }
+    unsafe row(to).update(from: source.row(token), count: columns)
+  }
+
+  /// Row `to` += row `token` of `source` * factor, each product rounded before it is added.
+  package func add(_ source: Rows, _ token: Int, times factor: Float, to: Int) {
+    guard (0..<tokens).contains(to), (0..<source.tokens).contains(token), source.columns == columns
+    else { return }
+    let (target, values) = unsafe (row(to), source.row(token))
+    for column in 0..<columns {
+      unsafe target[column] += values[column] * factor
+    }
+  }
+}

@@ -7,7 +7,8 @@ import Testing
 struct StageTests {
   static let names = [
     "llama", "llama-gguf", "llama-gguf-q4", "qwen-gguf", "qwen-launch", "qwen-ntk", "qwen2-gguf",
-    "qwen2-gguf-q4", "qwen2-tied", "qwen2-untied", "qwen3",
+    "qwen2-gguf-q4", "qwen2-moe", "qwen2-moe-gguf", "qwen2-tied", "qwen2-untied", "qwen3",
+    "qwen3-moe", "qwen3-moe-gguf",
   ]
 
   @Test(arguments: names)

@@ -240,6 +240,30 @@ QWEN3_CONFIG = llama_like(
     use_sliding_window=False,
 )
 
+QWEN2_MOE_CONFIG = qwen2_config() | {
+    "architectures": ["Qwen2MoeForCausalLM"],
+    "model_type": "qwen2_moe",
+    "num_hidden_layers": 3,
+    "num_experts": 5,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 19,
+    "shared_expert_intermediate_size": 27,
+    "decoder_sparse_step": 1,
+    "mlp_only_layers": [1],
+    "norm_topk_prob": False,
+    "max_window_layers": 3,
+}
+QWEN3_MOE_CONFIG = QWEN3_CONFIG | {
+    "architectures": ["Qwen3MoeForCausalLM"],
+    "model_type": "qwen3_moe",
+    "num_experts": 6,
+    "num_experts_per_tok": 3,
+    "moe_intermediate_size": 17,
+    "decoder_sparse_step": 1,
+    "mlp_only_layers": [],
+    "norm_topk_prob": True,
+}
+
 TINIES = [
     Tiny("qwen-launch", None, qwen_config(True), torch.float16),
     Tiny(
@@ -268,6 +292,20 @@ TINIES = [
         QWEN2,
         qwen2_config() | {"hidden_size": 64, "intermediate_size": 96, "tie_word_embeddings": False},
         gguf={"*": Q4_1, "ffn_up": Q4_0, "attn_k": Q8_0, "token_embd": Q4_0, "output": Q8_0},
+    ),
+    Tiny("qwen2-moe", QWEN2, QWEN2_MOE_CONFIG),
+    Tiny("qwen3-moe", QWEN3, QWEN3_MOE_CONFIG, torch.bfloat16),
+    Tiny(
+        "qwen2-moe-gguf",
+        QWEN2,
+        QWEN2_MOE_CONFIG | {"mlp_only_layers": [], "num_hidden_layers": 2},
+        gguf={"*": F32},
+    ),
+    Tiny(
+        "qwen3-moe-gguf",
+        QWEN3,
+        QWEN3_MOE_CONFIG | {"hidden_size": 32, "moe_intermediate_size": 32},
+        gguf={"*": Q8_0, "ffn_down_exps": F32, "ffn_gate_inp": F32},
     ),
     Tiny(
         "qwen-gguf",

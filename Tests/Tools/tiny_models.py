@@ -76,20 +76,42 @@ def later_shapes(config: Dict[str, Any]) -> Dict[str, Tuple[int, ...]]:
         shapes[at + "input_layernorm.weight"] = (hidden,)
         for name, width in (("q", q), ("k", kv), ("v", kv)):
             shapes[at + f"self_attn.{name}_proj.weight"] = (width, hidden)
-            if kind == "qwen2":
+            if kind in ("qwen2", "qwen2_moe"):
                 shapes[at + f"self_attn.{name}_proj.bias"] = (width,)
-            if kind == "qwen3" and name != "v":
+            if kind in ("qwen3", "qwen3_moe") and name != "v":
                 shapes[at + f"self_attn.{name}_norm.weight"] = (dim,)
         shapes |= {
             at + "self_attn.o_proj.weight": (hidden, q),
             at + "post_attention_layernorm.weight": (hidden,),
-            at + "mlp.gate_proj.weight": (inner, hidden),
-            at + "mlp.up_proj.weight": (inner, hidden),
-            at + "mlp.down_proj.weight": (hidden, inner),
         }
+        if "num_experts" in config and layer not in config["mlp_only_layers"]:
+            shapes |= expert_shapes(config, at + "mlp.", hidden)
+        else:
+            shapes |= gated_shapes(at + "mlp.", hidden, inner)
     shapes["model.norm.weight"] = (hidden,)
     if not config["tie_word_embeddings"]:
         shapes["lm_head.weight"] = (rows, hidden)
+    return shapes
+
+
+def gated_shapes(at: str, hidden: int, inner: int) -> Dict[str, Tuple[int, ...]]:
+    """A gated MLP."""
+    return {
+        at + "gate_proj.weight": (inner, hidden),
+        at + "up_proj.weight": (inner, hidden),
+        at + "down_proj.weight": (hidden, inner),
+    }
+
+
+def expert_shapes(config: Dict[str, Any], at: str, hidden: int) -> Dict[str, Tuple[int, ...]]:
+    """A mixture of experts, with a shared one in qwen2_moe."""
+    shapes: Dict[str, Tuple[int, ...]] = {at + "gate.weight": (config["num_experts"], hidden)}
+    for expert in range(config["num_experts"]):
+        shapes |= gated_shapes(f"{at}experts.{expert}.", hidden, config["moe_intermediate_size"])
+    if "shared_expert_intermediate_size" in config:
+        inner = config["shared_expert_intermediate_size"]
+        shapes |= gated_shapes(at + "shared_expert.", hidden, inner)
+        shapes[at + "shared_expert_gate.weight"] = (1, hidden)
     return shapes
 
 
@@ -138,7 +160,10 @@ def qwen_runner(config: Dict[str, Any], weights: Weights) -> Runner:
 def transformers_runner(folder: Path) -> Runner:
     """Loads the folder as anybody would, in float32."""
     model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, attn_implementation="eager"
+        folder,
+        dtype=torch.float32,
+        attn_implementation="eager",
+        experts_implementation="eager",
     ).eval()
 
     def stages(ids: Sequence[int]) -> reference.Stages:
@@ -358,6 +383,16 @@ GGUF_LATER = {
     "mlp.gate_proj": "ffn_gate",
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
+    "mlp.gate": "ffn_gate_inp",
+    "mlp.shared_expert.gate_proj": "ffn_gate_shexp",
+    "mlp.shared_expert.up_proj": "ffn_up_shexp",
+    "mlp.shared_expert.down_proj": "ffn_down_shexp",
+    "mlp.shared_expert_gate": "ffn_gate_inp_shexp",
+}
+GGUF_EXPERTS = {
+    "gate_proj": "ffn_gate_exps",
+    "up_proj": "ffn_up_exps",
+    "down_proj": "ffn_down_exps",
 }
 GGUF_GLOBAL = {
     "transformer.wte": "token_embd",
@@ -375,6 +410,8 @@ def gguf_name(name: str) -> str:
         return f"{GGUF_GLOBAL[stem]}.{suffix}"
     parts = stem.split(".")
     rest = ".".join(parts[3:])
+    if ".experts." in name:
+        return f"blk.{parts[2]}.{GGUF_EXPERTS[parts[-1]]}.{suffix}"
     return f"blk.{parts[2]}.{(GGUF_QWEN | GGUF_LATER)[rest]}.{suffix}"
 
 
@@ -387,7 +424,7 @@ def interleaved(weight: np.ndarray, heads: int) -> np.ndarray:
 def block_format(tiny: Tiny, name: str, weight: Tensor) -> GGMLQuantizationType:
     """Vectors stay float32, matrices as the model says."""
     assert tiny.gguf is not None
-    if weight.dim() == 1:
+    if weight.dim() == 1 or weight.shape[0] == 1:
         return F32
     return tiny.gguf.get(gguf_name(name).split(".")[-2], tiny.gguf["*"])
 
@@ -406,7 +443,7 @@ def write_gguf(path: Path, tiny: Tiny, weights: Weights) -> None:
     """Writes the file a converter would write for this model."""
     config, family = tiny.config, tiny.family
     kind = config["model_type"]
-    writer = GGUFWriter(path, kind)
+    writer = GGUFWriter(path, kind.replace("_", ""))
     writer.add_name(tiny.name)
     writer.add_context_length(config.get("max_position_embeddings", 8192))
     writer.add_embedding_length(config["hidden_size"])
@@ -417,13 +454,31 @@ def write_gguf(path: Path, tiny: Tiny, weights: Weights) -> None:
     writer.add_rope_freq_base(config.get("rope_theta", config.get("rotary_emb_base")))
     if kind != "qwen":
         writer.add_head_count_kv(config["num_key_value_heads"])
-    dim = config["hidden_size"] // config["num_attention_heads"]
+    dim = config.get("head_dim", config["hidden_size"] // config["num_attention_heads"])
     writer.add_rope_dimension_count(dim)
+    if "head_dim" in config:
+        writer.add_key_length(dim)
+        writer.add_value_length(dim)
+    if "num_experts" in config:
+        writer.add_expert_count(config["num_experts"])
+        writer.add_expert_used_count(config["num_experts_per_tok"])
+        writer.add_expert_feed_forward_length(config["moe_intermediate_size"])
+        if "shared_expert_intermediate_size" in config:
+            writer.add_expert_shared_feed_forward_length(config["shared_expert_intermediate_size"])
     if kind == "llama":
         writer.add_vocab_size(config["vocab_size"])
     write_gguf_vocabulary(writer, family, config["vocab_size"])
+    stacks: Dict[str, List[np.ndarray]] = {}
     for name, weight in weights.items():
         block, values = block_format(tiny, name, weight), weight.numpy()
+        if ".experts." in name:
+            stack = stacks.setdefault(gguf_name(name), [])
+            stack.append(quantize(values, block))
+            if len(stack) == config["num_experts"]:
+                writer.add_tensor(gguf_name(name), np.stack(stack), raw_dtype=block)
+            continue
+        if name.endswith("shared_expert_gate.weight"):
+            values = values.reshape(-1)
         for part, key in (("q_proj", "num_attention_heads"), ("k_proj", "num_key_value_heads")):
             if kind == "llama" and part in name:
                 values = interleaved(values, config[key])

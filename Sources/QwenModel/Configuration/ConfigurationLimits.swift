@@ -19,6 +19,17 @@ extension ModelConfiguration {
         .malformed, path: path,
         "the \(name) is \(value), outside \(range.lowerBound) to \(range.upperBound)")
     }
+    if let experts {
+      let widths = [experts.width, experts.sharedWidth + 1]
+      guard (1...4096).contains(experts.count), (1...experts.count).contains(experts.perToken),
+        widths.allSatisfy({ (1...(1 << 22)).contains($0) })
+      else {
+        throw FormatError(
+          .malformed, path: path,
+          "\(experts.perToken) of \(experts.count) experts of width \(experts.width), shared "
+            + "\(experts.sharedWidth), are no mixture")
+      }
+    }
     guard queryHeads % kvHeads == 0 else {
       throw FormatError(
         .malformed, path: path,

@@ -70,7 +70,8 @@ extension ModelConfiguration {
         .unsupported, path: reader.path, "\"hidden_act\" is \"\(escaped(activation))\"",
         hint: "this build has silu only")
     }
-    if family != .qwen2, try reader.bool("attention_bias", default: false) {
+    if family != .qwen2, family != .qwen2Experts, try reader.bool("attention_bias", default: false)
+    {
       throw FormatError(
         .unsupported, path: reader.path, "\"attention_bias\" is true for a \(family.rawValue) model"
       )
@@ -92,6 +93,7 @@ extension ModelConfiguration {
       rotaryScaling: try scaling(rotary, context: context),
       isTied: try reader.bool("tie_word_embeddings", default: false),
       contextLength: context, trainedLength: context,
+      experts: try experts(reader, family, layers: layers),
       windows: try windows(reader, layers: layers))
   }
 
@@ -134,6 +136,22 @@ extension ModelConfiguration {
     let value = try reader.double(name)
     guard value.isFinite, value > 0 else { throw reader.error("\"\(name)\" is \(value)") }
     return value
+  }
+
+  private static func experts(
+    _ reader: ConfigReader, _ family: ModelFamily, layers: Int
+  ) throws(FormatError) -> ExpertSizes? {
+    guard family == .qwen2Experts || family == .qwen3Experts else { return nil }
+    var sizes = ExpertSizes(
+      count: try reader.int("num_experts"), perToken: try reader.int("num_experts_per_tok"),
+      width: try reader.int("moe_intermediate_size"),
+      sharedWidth: family == .qwen2Experts ? try reader.int("shared_expert_intermediate_size") : 0,
+      normalizes: try reader.bool("norm_topk_prob", default: false))
+    let step = try reader.int("decoder_sparse_step", default: 1)
+    guard step > 0, layers <= 4096 else { throw reader.error("\"decoder_sparse_step\" is \(step)") }
+    let dense = reader.object["mlp_only_layers"]?.array?.compactMap(\.int) ?? []
+    sizes.denseLayers = Set(dense + (0..<max(0, layers)).filter { ($0 + 1) % step != 0 })
+    return sizes
   }
 
   private static func windows(

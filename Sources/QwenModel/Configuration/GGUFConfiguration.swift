@@ -8,7 +8,7 @@ extension ModelConfiguration {
   package init(gguf file: GGUFFile) throws(FormatError) {
     let path = file.path
     let name = file.metadata["general.architecture"]?.string ?? ""
-    guard let family = ModelFamily(rawValue: name) else {
+    guard let family = ModelFamily(architecture: name) else {
       throw FormatError(
         .unsupported, path: path, "the architecture is \"\(escaped(name))\"",
         hint: "this build runs \(ModelFamily.allCases.map(\.rawValue).joined(separator: ", "))")
@@ -23,7 +23,16 @@ extension ModelConfiguration {
     guard try reader.int("attention.value_length", default: headDim) == headDim else {
       throw FormatError(.unsupported, path: path, "keys and values of different sizes")
     }
-    let width = try reader.int("feed_forward_length")
+    var experts: ExpertSizes?
+    if family == .qwen2Experts || family == .qwen3Experts {
+      experts = ExpertSizes(
+        count: try reader.int("expert_count"), perToken: try reader.int("expert_used_count"),
+        width: try reader.int("expert_feed_forward_length"),
+        sharedWidth: family == .qwen2Experts
+          ? try reader.int("expert_shared_feed_forward_length") : 0,
+        normalizes: family == .qwen3Experts)
+    }
+    let width = try reader.int("feed_forward_length", default: experts?.width)
     let context = try reader.int("context_length", default: family == .qwen ? 8192 : 32768)
     guard let vocabulary = file.tensors["token_embd.weight"]?.shape.first else {
       throw FormatError(.malformed, path: path, "has no tensor \"token_embd.weight\"")
@@ -41,7 +50,7 @@ extension ModelConfiguration {
       // Rows of queries and keys of this family are permuted when a file is made.
       rotaryPairing: family == .llama ? .pairs : .halves,
       isTied: file.tensors["output.weight"] == nil, contextLength: context,
-      trainedLength: context)
+      trainedLength: context, experts: experts)
     self = try configuration.checked(path: path)
   }
 }

@@ -8,8 +8,41 @@ package enum ModelFamily: String, Sendable, CaseIterable {
   case qwen2
   /// Qwen3: a norm over each head of queries and keys, a head size of its own.
   case qwen3
+  /// Qwen1.5-MoE and Qwen2-MoE: mixtures of experts with a shared one.
+  case qwen2Experts = "qwen2_moe"
+  /// Qwen3-MoE: mixtures of experts.
+  case qwen3Experts = "qwen3_moe"
   /// The Llama layout: grouped heads, no bias.
   case llama
+}
+
+extension ModelFamily {
+  /// The family of an architecture as GGUF files name it.
+  init?(architecture: String) {
+    switch architecture {
+    case "qwen2moe": self = .qwen2Experts
+    case "qwen3moe": self = .qwen3Experts
+    default: self.init(rawValue: architecture)
+    }
+  }
+}
+
+/// Sizes of a mixture of experts.
+package struct ExpertSizes: Sendable, Equatable {
+  /// E.
+  package var count: Int
+  /// Experts that a token goes through.
+  package var perToken: Int
+  /// Width inside an expert.
+  package var width: Int
+  /// Width inside the shared expert; 0 for none.
+  package var sharedWidth: Int
+  /// Whether the weights of a token's experts are made to sum to 1.
+  package var normalizes: Bool
+  /// Layers with a plain feed-forward part instead.
+  package var denseLayers: Set<Int> = []
+
+  package func isSparse(layer: Int) -> Bool { !denseLayers.contains(layer) }
 }
 
 /// How positions beyond the trained length are reached.
@@ -59,6 +92,8 @@ package struct ModelConfiguration: Sendable, Equatable {
   package var trainedLength: Int
   package var usesDynamicNTK = false
   package var usesLogN = false
+  /// The mixture of experts, if there is one.
+  package var experts: ExpertSizes?
   /// Alpha of NTK where it does not depend on a length.
   package var fixedAlpha: Double?
   /// How many positions, its own included, a query sees in each layer; nil for all. Empty for all everywhere.

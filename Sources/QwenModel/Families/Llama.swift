@@ -11,9 +11,9 @@ struct LlamaDecoder: DecoderFamily {
 
   init(_ reader: WeightReader, _ progress: WeightProgress?) throws(FormatError) {
     weights = try reader.outer()
-    layers = try reader.layers(progress: progress) { (prefix) throws(FormatError) in
-      let (query, key, value) = try reader.projections(prefix, bias: .never)
-      return try reader.layer(prefix, query: query, key: key, value: value)
+    layers = try reader.layers(progress: progress) { (layer) throws(FormatError) in
+      let (query, key, value) = try reader.projections(layer, bias: .never)
+      return try reader.layer(layer, query: query, key: key, value: value)
     }
   }
 

@@ -11,10 +11,10 @@ struct Qwen3Decoder: DecoderFamily {
 
   init(_ reader: WeightReader, _ progress: WeightProgress?) throws(FormatError) {
     weights = try reader.outer()
-    layers = try reader.layers(progress: progress) { (prefix) throws(FormatError) in
-      let (query, key, value) = try reader.projections(prefix, bias: .never)
+    layers = try reader.layers(progress: progress) { (layer) throws(FormatError) in
+      let (query, key, value) = try reader.projections(layer, bias: .never)
       return try reader.layer(
-        prefix, query: query, key: key, value: value, headNorms: try reader.headNorms(prefix))
+        layer, query: query, key: key, value: value, headNorms: try reader.headNorms(layer))
     }
   }
 

@@ -11,9 +11,7 @@ package struct DecoderLayer: Sendable {
   package let headNorms: HeadNorms?
   package let output: Linear
   package let feedForwardNorm: FloatBuffer
-  package let gate: Linear
-  package let up: Linear
-  package let down: Linear
+  package let feedForward: FeedForward
 }
 
 /// Weights outside the layers.
@@ -23,6 +21,13 @@ package struct OuterWeights: Sendable {
   package let finalNorm: FloatBuffer
   /// [V, H]; the embedding itself if tied.
   package let head: Linear
+}
+
+/// Which layer is read.
+struct LayerName {
+  let index: Int
+  /// Put before the names of its tensors.
+  let prefix: String
 }
 
 /// Reads the tensors of one checkpoint by the names of its family and container.
@@ -59,11 +64,11 @@ struct WeightReader {
 
   /// Every layer, read by `body` with the prefix of its names.
   func layers(
-    progress: WeightProgress?, _ body: (String) throws(FormatError) -> DecoderLayer
+    progress: WeightProgress?, _ body: (LayerName) throws(FormatError) -> DecoderLayer
   ) throws(FormatError) -> [DecoderLayer] {
     var layers: [DecoderLayer] = []
     for index in 0..<configuration.layerCount {
-      layers.append(try body("\(names.layer)\(index)."))
+      layers.append(try body(LayerName(index: index, prefix: "\(names.layer)\(index).")))
       let fraction = Double(index + 1) / Double(configuration.layerCount)
       if let progress, !progress(fraction) {
         throw FormatError(.cancelled, path: source.archive.path, "the load was stopped")
@@ -74,9 +79,9 @@ struct WeightReader {
 
   /// Attention and feed-forward norms, output, gate, up and down projection, alike in all families.
   func layer(
-    _ prefix: String, query: Linear, key: Linear, value: Linear, headNorms: HeadNorms? = nil
+    _ name: LayerName, query: Linear, key: Linear, value: Linear, headNorms: HeadNorms? = nil
   ) throws(FormatError) -> DecoderLayer {
-    let c = configuration
+    let (c, prefix) = (configuration, name.prefix)
     return DecoderLayer(
       attentionNorm: try source.vector(
         prefix + names.attentionNorm + ".weight", count: c.hiddenSize),
@@ -86,32 +91,29 @@ struct WeightReader {
         bias: .never),
       feedForwardNorm: try source.vector(
         prefix + names.feedForwardNorm + ".weight", count: c.hiddenSize),
-      gate: try source.linear(prefix + names.gate, rows: c.intermediateSize, columns: c.hiddenSize),
-      up: try source.linear(prefix + names.up, rows: c.intermediateSize, columns: c.hiddenSize),
-      down: try source.linear(
-        prefix + names.down, rows: c.hiddenSize, columns: c.intermediateSize))
+      feedForward: try feedForward(prefix, layer: name.index))
   }
 
   /// Separate projections of queries, keys and values.
   func projections(
-    _ prefix: String, bias: WeightSource.Bias
+    _ layer: LayerName, bias: WeightSource.Bias
   ) throws(FormatError) -> (query: Linear, key: Linear, value: Linear) {
     let c = configuration
     let (q, kv) = (c.queryHeads * c.headDim, c.kvHeads * c.headDim)
     return (
-      try source.linear(prefix + names.query, rows: q, columns: c.hiddenSize, bias: bias),
-      try source.linear(prefix + names.key, rows: kv, columns: c.hiddenSize, bias: bias),
-      try source.linear(prefix + names.value, rows: kv, columns: c.hiddenSize, bias: bias)
+      try source.linear(layer.prefix + names.query, rows: q, columns: c.hiddenSize, bias: bias),
+      try source.linear(layer.prefix + names.key, rows: kv, columns: c.hiddenSize, bias: bias),
+      try source.linear(layer.prefix + names.value, rows: kv, columns: c.hiddenSize, bias: bias)
     )
   }
 
   /// One matrix whose rows are queries, keys and values, taken apart without a copy.
   func fusedProjections(
-    _ prefix: String
+    _ layer: LayerName
   ) throws(FormatError) -> (query: Linear, key: Linear, value: Linear) {
     let c = configuration
     let (q, kv) = (c.queryHeads * c.headDim, c.kvHeads * c.headDim)
-    let name = prefix + names.fused
+    let name = layer.prefix + names.fused
     let fused = try source.linear(name, rows: q + 2 * kv, columns: c.hiddenSize, bias: .always)
     do {
       func part(_ rows: Range<Int>) throws(TensorError) -> Linear {
@@ -125,11 +127,12 @@ struct WeightReader {
   }
 
   /// The norms over each head of queries and keys.
-  func headNorms(_ prefix: String) throws(FormatError) -> HeadNorms {
+  func headNorms(_ layer: LayerName) throws(FormatError) -> HeadNorms {
     HeadNorms(
       query: try source.vector(
-        prefix + names.queryNorm + ".weight", count: configuration.headDim),
-      key: try source.vector(prefix + names.keyNorm + ".weight", count: configuration.headDim),
+        layer.prefix + names.queryNorm + ".weight", count: configuration.headDim),
+      key: try source.vector(
+        layer.prefix + names.keyNorm + ".weight", count: configuration.headDim),
       epsilon: configuration.normEpsilon)
   }
 }

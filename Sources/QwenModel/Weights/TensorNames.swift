@@ -20,6 +20,13 @@ struct TensorNames {
   let gate: String
   let up: String
   let down: String
+  /// Of a mixture of experts; families without one have no such tensors.
+  var router = "mlp.gate"
+  var sharedExpert = (
+    gate: "mlp.shared_expert.gate_proj", up: "mlp.shared_expert.up_proj",
+    down: "mlp.shared_expert.down_proj"
+  )
+  var sharedGate = "mlp.shared_expert_gate"
 
   /// Qwen1.5 to Qwen3 and Llama in Hugging Face folders.
   static let transformers = TensorNames(
@@ -43,7 +50,10 @@ struct TensorNames {
     embedding: "token_embd", finalNorm: "output_norm", head: "output", layer: "blk.",
     attentionNorm: "attn_norm", feedForwardNorm: "ffn_norm", fused: "attn_qkv", query: "attn_q",
     key: "attn_k", value: "attn_v", output: "attn_output", queryNorm: "attn_q_norm",
-    keyNorm: "attn_k_norm", gate: "ffn_gate", up: "ffn_up", down: "ffn_down")
+    keyNorm: "attn_k_norm", gate: "ffn_gate", up: "ffn_up", down: "ffn_down",
+    router: "ffn_gate_inp",
+    sharedExpert: (gate: "ffn_gate_shexp", up: "ffn_up_shexp", down: "ffn_down_shexp"),
+    sharedGate: "ffn_gate_inp_shexp")
 
   /// The names that `family` uses in `archive`.
   static func find(_ family: ModelFamily, in archive: TensorArchive) -> TensorNames {

@@ -11,10 +11,33 @@ struct WeightSource {
 
   /// The matrix `name`, [rows, columns], sharing the bytes of its file.
   func matrix(_ name: String, rows: Int, columns: Int) throws(FormatError) -> Matrix {
-    let entry = try find(name)
-    guard entry.shape == [rows, columns] else {
-      throw wrongShape(entry, [rows, columns])
+    try matrix(name, shape: [rows, columns], rows: rows, columns: columns)
+  }
+
+  /// The matrices of a tensor [count, rows, columns], one below the other.
+  func matrices(
+    _ name: String, count: Int, rows: Int, columns: Int
+  ) throws(FormatError) -> Matrix {
+    try matrix(name, shape: [count, rows, columns], rows: count * rows, columns: columns)
+  }
+
+  /// The layer `name` of one output, [1, columns]; some files hold it as a vector.
+  func row(_ name: String, columns: Int) throws(FormatError) -> Linear {
+    let isVector = archive[name + ".weight"]?.shape == [columns]
+    let weight = try matrix(
+      name + ".weight", shape: isVector ? [columns] : [1, columns], rows: 1, columns: columns)
+    do {
+      return try Linear(weight)
+    } catch {
+      throw FormatError(error, path: archive.path, what: "tensor \"\(escaped(name))\"")
     }
+  }
+
+  private func matrix(
+    _ name: String, shape: [Int], rows: Int, columns: Int
+  ) throws(FormatError) -> Matrix {
+    let entry = try find(name)
+    guard entry.shape == shape else { throw wrongShape(entry, shape) }
     let format = try storage(entry)
     do {
       return try unsafe Matrix(
