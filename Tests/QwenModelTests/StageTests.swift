@@ -44,7 +44,7 @@ struct StageTests {
   }
 
   private func open(_ name: String) throws -> (ModelConfiguration, TensorArchive) {
-    let path = fixtures + name
+    let path = tinyFixtures + name
     if name.contains("gguf") {
       let files = try ModelFiles.open(
         path: path + "/model.gguf", mode: .map, progress: nil,
@@ -65,7 +65,8 @@ struct StageTests {
   }
 }
 
-private let fixtures =
+/// The folder of the tiny models, with a slash behind it.
+let tinyFixtures =
   "/" + #filePath.split(separator: "/").dropLast(2).joined(separator: "/") + "/Fixtures/tiny/"
 
 private struct Missing: Error { let what: String }
@@ -76,7 +77,7 @@ private struct Golden {
 
   init(_ name: String) throws {
     entries = try SafetensorsFile.read(
-      FileBytes(path: fixtures + name + "/golden.safetensors", mode: .copy))
+      FileBytes(path: tinyFixtures + name + "/golden.safetensors", mode: .copy))
   }
 
   func ids(_ name: String) throws -> [Int32] {

@@ -20,9 +20,8 @@ extension ModelConfiguration {
         "the \(name) is \(value), outside \(range.lowerBound) to \(range.upperBound)")
     }
     if let experts {
-      let widths = [experts.width, experts.sharedWidth + 1]
       guard (1...4096).contains(experts.count), (1...experts.count).contains(experts.perToken),
-        widths.allSatisfy({ (1...(1 << 22)).contains($0) })
+        (1...(1 << 22)).contains(experts.width), (0...(1 << 22)).contains(experts.sharedWidth)
       else {
         throw FormatError(
           .malformed, path: path,
