@@ -28,3 +28,11 @@ void qk_bf16_matmul(const void *weights, size_t row_bytes, size_t rows, size_t c
 #endif
   qk_matmul_scalar(qk_load_bf16, weights, row_bytes, rows, columns, x, x_stride, tokens, y, y_stride);
 }
+
+void qk_bf16_encode(const float *values, void *target, size_t count) {
+  uint8_t *out = target;
+  for (size_t k = 0; k < count; k++) {
+    const uint16_t bits = qk_float_to_bfloat(values[k]);
+    memcpy(out + 2 * k, &bits, sizeof bits);
+  }
+}

@@ -20,3 +20,7 @@ void qk_f32_matmul(const void *weights, size_t row_bytes, size_t rows, size_t co
 #endif
   qk_matmul_scalar(qk_load_f32, weights, row_bytes, rows, columns, x, x_stride, tokens, y, y_stride);
 }
+
+void qk_f32_encode(const float *values, void *target, size_t count) {
+  memcpy(target, values, count * sizeof(float));
+}

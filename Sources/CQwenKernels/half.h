@@ -59,6 +59,15 @@ QK_INLINE uint16_t qk_float_to_half(float value) {
   return (uint16_t)(sign | (rest - 0x38000000 + 0xfff + odd) >> 13);
 }
 
+// To nearest, ties to even; a NaN stays one and becomes quiet.
+QK_INLINE uint16_t qk_float_to_bfloat(float value) {
+  uint32_t bits = qk_bits_of(value);
+  if ((bits & 0x7fffffff) > 0x7f800000) {
+    return (uint16_t)(bits >> 16 | 0x40);
+  }
+  return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
 QK_INLINE float qk_bfloat_to_float(uint16_t bits) { return qk_float_of((uint32_t)bits << 16); }
 
 #endif

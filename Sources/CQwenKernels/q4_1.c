@@ -1,6 +1,7 @@
 // Blocks of 32: half-precision d and m, then 16 bytes of 4-bit q, elements 0 ... 15 in the low
 // halves, 16 ... 31 in the high ones. The value is d q + m.
 #include "blocks.h"
+#include "encode.h"
 #include "twins.h"
 
 void qk_q4_1_decode(const void *source, float *values, size_t count) {
@@ -47,4 +48,20 @@ void qk_q4_1_matmul_a8(const void *weights, size_t row_bytes, size_t rows, size_
 #endif
   qk_matmul_a8_scalar(row_product, weights, row_bytes, rows, columns, x, x_stride, tokens, y,
                       y_stride);
+}
+
+void qk_q4_1_encode(const float *values, void *target, size_t count) {
+  uint8_t *block = target;
+  for (size_t b = 0; b < count / 32; b++, block += QK_Q4_1_BYTES, values += 32) {
+    const qk_range range = qk_range32(values);
+    const float d = (range.high - range.low) / 15;
+    const float inverse = qk_inverse(d);
+    qk_store_half(block, d);
+    qk_store_half(block + 2, range.low);
+    for (size_t k = 0; k < 16; k++) {
+      const uint8_t low = qk_code((values[k] - range.low) * inverse, 0.5f, 15);
+      const uint8_t high = qk_code((values[k + 16] - range.low) * inverse, 0.5f, 15);
+      block[4 + k] = (uint8_t)(low | high << 4);
+    }
+  }
 }

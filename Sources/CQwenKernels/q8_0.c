@@ -1,5 +1,6 @@
 // Blocks of 32: half-precision d, then 32 signed bytes q. The value is d q.
 #include "blocks.h"
+#include "encode.h"
 #include "twins.h"
 
 void qk_q8_0_decode(const void *source, float *values, size_t count) {
@@ -39,4 +40,16 @@ void qk_q8_0_matmul_a8(const void *weights, size_t row_bytes, size_t rows, size_
 #endif
   qk_matmul_a8_scalar(row_product, weights, row_bytes, rows, columns, x, x_stride, tokens, y,
                       y_stride);
+}
+
+void qk_q8_0_encode(const float *values, void *target, size_t count) {
+  uint8_t *block = target;
+  for (size_t b = 0; b < count / 32; b++, block += QK_Q8_0_BYTES, values += 32) {
+    const float d = fabsf(qk_largest32(values)) / 127;
+    const float inverse = qk_inverse(d);
+    qk_store_half(block, d);
+    for (size_t k = 0; k < 32; k++) {
+      block[2 + k] = (uint8_t)qk_round_away(values[k] * inverse);
+    }
+  }
 }

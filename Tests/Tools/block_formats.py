@@ -6,8 +6,8 @@ For a format F (lower case) the file has, all from the `gguf` package:
 
 - `F.bytes` [rows, bytes] and `F.values` [rows, elements]: arbitrary blocks and what they mean.
   Scales are finite and of every size and sign, subnormal ones too; quants are all bit patterns.
-- `F.source` [rows, elements], `F.encoded`, `F.decoded`: rows of floats, the blocks they become,
-  what those blocks mean. Only for formats that `gguf` can write.
+- `F.encoded`: the blocks that the rows of `source` [rows, 64] become; those of `half.source` for
+  `f16` and `bf16`. Only for formats that `gguf` can write.
 
 Not-a-number in `f16` and `bf16` rows: compare by kind, not by payload.
 """
@@ -24,7 +24,8 @@ from safetensors.numpy import save_file
 
 OUT = Path(__file__).resolve().parents[1] / "Fixtures" / "blocks.safetensors"
 ROWS = 6
-FORMATS = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL"]
+FORMATS = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"]
+FORMATS += ["IQ4_NL", "IQ4_XS"]
 WRITABLE = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"]
 #: Byte offsets of the half-precision scales in a block.
 SCALES = {
@@ -33,10 +34,13 @@ SCALES = {
     "Q5_0": [0],
     "Q5_1": [0, 2],
     "Q8_0": [0],
+    "Q2_K": [80, 82],
+    "Q3_K": [108],
     "Q4_K": [0, 2],
     "Q5_K": [0, 2],
     "Q6_K": [208],
     "IQ4_NL": [0],
+    "IQ4_XS": [0],
 }
 SCALE_VALUES = [0.0, -0.0, 1.0, -1.0, 0.0123, -0.37, 6e-8, 6.1e-5, -3e-6, 1000.0, -8.0, 65504.0]
 
@@ -66,8 +70,20 @@ def source_rows(random: np.random.Generator) -> np.ndarray:
         np.where(np.arange(64) % 2 == 0, 2.0, -2.0) * np.where(np.arange(64) < 32, 1, -1),
         # Halves between two quants of Q8_0 with scale 1, and the ends of its range.
         np.concatenate([np.arange(-15, 16) + 0.5, [127.0], np.arange(-15, 16) - 0.5, [-127.0]]),
+        # A scale beyond half precision, sums beyond floats, scales whose inverse is infinite.
+        1e7 * random.standard_normal(64),
+        3.4e38 * random.uniform(-1, 1, 64),
+        1e-40 * random.standard_normal(64),
+        1e-44 * random.standard_normal(64),
     ]
-    return np.stack(rows).astype(np.float32)
+    ordinary = random.standard_normal((4, 64))
+    for index, bad in enumerate((np.nan, np.inf, -np.inf)):
+        ordinary[index, [5, 40]] = bad
+    ordinary[3, [2, 9, 34, 60]] = [np.inf, np.nan, -np.inf, np.inf]
+    rows += list(ordinary)
+    rows += list(random.standard_t(3, (40, 64)) * 0.02)
+    with np.errstate(over="ignore"):
+        return np.stack(rows).astype(np.float32)
 
 
 def half_patterns() -> np.ndarray:
@@ -94,23 +110,22 @@ def main() -> None:
     random = np.random.default_rng(20230803)
     arrays: Dict[str, np.ndarray] = {}
     sources = source_rows(random)
+    arrays["source"] = sources
+    arrays["half.source"] = half_sources().reshape(1, -1)
     for name in FORMATS:
         kind, key = GGMLQuantizationType[name], name.lower()
         arrays[f"{key}.bytes"] = arbitrary_blocks(name, random)
         arrays[f"{key}.values"] = dequantize(arrays[f"{key}.bytes"], kind)
         if name in WRITABLE:
-            arrays[f"{key}.source"] = sources
-            arrays[f"{key}.encoded"] = quantize(sources, kind)
-            arrays[f"{key}.decoded"] = dequantize(arrays[f"{key}.encoded"], kind)
+            with np.errstate(all="ignore"):
+                arrays[f"{key}.encoded"] = quantize(sources, kind)
     with np.errstate(over="ignore"):
         for name in ("F16", "BF16"):
             kind, key = GGMLQuantizationType[name], name.lower()
             arrays[f"{key}.bytes"] = half_patterns().view(np.uint8).reshape(1, -1)
             arrays[f"{key}.values"] = as_float(arrays[f"{key}.bytes"], kind)
-            arrays[f"{key}.source"] = half_sources().reshape(1, -1)
-            encoded = np.ascontiguousarray(quantize(arrays[f"{key}.source"], kind)).view(np.uint8)
-            arrays[f"{key}.encoded"] = encoded
-            arrays[f"{key}.decoded"] = as_float(encoded, kind)
+            encoded = quantize(arrays["half.source"], kind)
+            arrays[f"{key}.encoded"] = np.ascontiguousarray(encoded).view(np.uint8)
     save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, OUT)
     OUT.chmod(0o644)
     print(f"{OUT}: {OUT.stat().st_size} bytes")

@@ -80,8 +80,14 @@ void qk_q4_1_matmul_a8(const void *weights, size_t row_bytes, size_t rows, size_
 void qk_q8_0_matmul_a8(const void *weights, size_t row_bytes, size_t rows, size_t columns,
                        const qk_a8_block *x, size_t x_stride, size_t tokens, float *y, size_t y_stride);
 
-// Encoders for the KV cache and for writing.
-void qk_f16_encode(const float *values, void *target, size_t count); // round to nearest even
+// Encodes count consecutive floats (a multiple of the format's block), rounding byte for byte as the gguf
+// package does: nearest code for the plain scale of the block. 16 bits: to nearest, ties to even.
+void qk_f32_encode(const float *values, void *target, size_t count);
+void qk_f16_encode(const float *values, void *target, size_t count);
+void qk_bf16_encode(const float *values, void *target, size_t count);
+void qk_q4_0_encode(const float *values, void *target, size_t count);
+void qk_q4_1_encode(const float *values, void *target, size_t count);
+void qk_q8_0_encode(const float *values, void *target, size_t count);
 
 // ---- attention.c --------------------------------------------------------------------------------------
 

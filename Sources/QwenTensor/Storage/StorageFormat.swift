@@ -17,6 +17,9 @@ package struct StorageFormat: Sendable {
   package let blockBytes: Int
   /// Decodes a whole number of blocks to float, exactly.
   @unsafe package let decode: Decode
+  /// Encodes a whole number of blocks, or nil: nothing writes this format. The rounding is the format's plain
+  /// one: see the prototype.
+  @unsafe package let encode: Encode?
   /// Product with float activations, or nil: rows are decoded first, then multiplied as F32.
   @unsafe package let floatProduct: FloatProduct?
   /// Product with 8-bit activations, or nil where they are not worth it.
@@ -24,6 +27,8 @@ package struct StorageFormat: Sendable {
 
   package typealias Decode =
     @convention(c) (UnsafeRawPointer?, UnsafeMutablePointer<Float>?, Int) -> Void
+  package typealias Encode =
+    @convention(c) (UnsafePointer<Float>?, UnsafeMutableRawPointer?, Int) -> Void
   package typealias FloatProduct =
     @convention(c) (
       UnsafeRawPointer?, Int, Int, Int, UnsafePointer<Float>?, Int, Int,
