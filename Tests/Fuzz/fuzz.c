@@ -46,9 +46,9 @@ static int ends_with(const char *name, const char *ending) {
 
 /* Files that a target damages. */
 static int is_weights(const char *n) {
-  return (ends_with(n, ".safetensors") && strncmp(n, "golden", 6) != 0) || ends_with(n, ".index.json") ||
-         ends_with(n, ".bin");
+  return (ends_with(n, ".safetensors") && strncmp(n, "golden", 6) != 0) || ends_with(n, ".index.json");
 }
+static int is_torch(const char *n) { return ends_with(n, ".bin"); }
 static int is_gguf(const char *n) { return ends_with(n, ".gguf"); }
 static int is_vocabulary(const char *n) {
   return ends_with(n, ".tiktoken") || ends_with(n, "merges.txt") || ends_with(n, "vocab.json") ||
@@ -65,8 +65,8 @@ typedef struct {
 } Target;
 
 static const Target targets[] = {
-    {"safetensors", is_weights, 4096}, {"gguf", is_gguf, 16384}, {"tokenizer", is_vocabulary, 65536},
-    {"config", is_config, 4096},       {"request", NULL, 4096},
+    {"safetensors", is_weights, 4096}, {"torch", is_torch, 8192}, {"gguf", is_gguf, 16384},
+    {"tokenizer", is_vocabulary, 65536}, {"config", is_config, 4096}, {"request", NULL, 4096},
 };
 enum { TARGETS = sizeof targets / sizeof *targets };
 

@@ -167,6 +167,7 @@ extension GGUFFile {
     guard let start = checkedRoundUp(reader.offset, to: alignment) else {
       throw reader.failure("the file is too long")
     }
+    try refuseCut(infos, from: start, file, layout)
     var entries: [TensorEntry] = []
     entries.reserveCapacity(count)
     for info in infos {
@@ -183,18 +184,30 @@ extension GGUFFile {
             .malformed, path: file.path, offset: info.place,
             "\(where_) has the impossible size \(info.shape)")
         }
-        guard offset <= file.count, size <= file.count - offset else {
-          throw FormatError(
-            .malformed, path: file.path, offset: info.place,
-            "\(where_) needs \(size) bytes from byte \(offset) on, but the file has \(file.count)",
-            hint: "the download may be incomplete, download it again")
-        }
         region = try file.region(offset: offset, count: size)
       }
       entries.append(
         TensorEntry(name: info.name, type: .ggml(info.type), shape: info.shape, region: region))
     }
     return try TensorArchive(path: file.path, entries: entries)
+  }
+
+  /// Throws for a file that ends before the last of its tensors.
+  private static func refuseCut(
+    _ infos: [TensorInfo], from start: Int, _ file: FileBytes, _ layout: (UInt32) -> BlockLayout?
+  ) throws(FormatError) {
+    var end = start
+    for info in infos {
+      guard let block = layout(info.type), let size = byteCount(info.shape, block),
+        let first = checkedSum(start, info.offset), let last = checkedSum(first, size)
+      else { continue }
+      end = max(end, last)
+    }
+    guard end > file.count, !infos.isEmpty else { return }
+    throw FormatError(
+      .malformed, path: file.path,
+      "has \(file.count) bytes of the \(end) that its header describes",
+      hint: "the download is incomplete, download it again")
   }
 
   private struct TensorInfo {

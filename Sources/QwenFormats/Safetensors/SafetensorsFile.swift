@@ -8,7 +8,7 @@ enum SafetensorsFile {
 
   /// The tensors of one file in the order of their offsets.
   static func read(_ file: FileBytes) throws(FormatError) -> [TensorEntry] {
-    try refusePointer(file)
+    try Stray.refuse(file)
     var reader = ByteReader(file.all)
     let length = try reader.size("the length of the header")
     guard length <= headerLimit else {
@@ -16,6 +16,7 @@ enum SafetensorsFile {
         .limit, path: file.path, offset: 0, "the header has \(length) bytes",
         hint: "is this a safetensors file?")
     }
+    guard length <= reader.remaining else { throw isCut(file, atLeast: checkedSum(8, length)) }
     let header = try reader.bytes(length)
     let data = try reader.bytes(reader.remaining)
     let value: JSONValue
@@ -31,6 +32,8 @@ enum SafetensorsFile {
     guard let object = value.object else {
       throw FormatError(.malformed, path: file.path, offset: 8, "the header is \(value.kindName)")
     }
+    let end = object.entries.lazy.compactMap { $0.value["data_offsets"]?[1]?.int }.max() ?? 0
+    guard end <= data.count else { throw isCut(file, atLeast: checkedSum(data.offset, end)) }
     var entries: [TensorEntry] = []
     for (name, value) in object.entries where name != "__metadata__" {
       entries.append(try entry(name, value, data, file.path))
@@ -43,6 +46,14 @@ enum SafetensorsFile {
         "tensors \"\(escaped(first.name))\" and \"\(escaped(second.name))\" overlap")
     }
     return entries
+  }
+
+  /// A file that is shorter than its header says.
+  private static func isCut(_ file: FileBytes, atLeast size: Int?) -> FormatError {
+    FormatError(
+      .malformed, path: file.path,
+      "has \(file.count) bytes of the \(size.map { "\($0)" } ?? "too many") that its header describes",
+      hint: "the download is incomplete, download it again")
   }
 
   private static func entry(
@@ -61,12 +72,6 @@ enum SafetensorsFile {
     guard let offsets = value["data_offsets"]?.array, offsets.count == 2,
       let start = offsets[0].int, let end = offsets[1].int, start >= 0, start <= end
     else { throw bad("has no usable \"data_offsets\"") }
-    guard end <= data.count else {
-      throw FormatError(
-        .malformed, path: path, offset: data.offset,
-        "tensor \"\(escaped(name))\" ends at byte \(end) of the data, but there are \(data.count)",
-        hint: "the download may be incomplete, download it again")
-    }
     if let bits = elementBits(type) {
       guard let count = checkedProduct(shape), let total = checkedProduct(count, bits),
         total % 8 == 0, total / 8 == end - start
@@ -78,7 +83,7 @@ enum SafetensorsFile {
   }
 
   /// Bits of an element, nil for types of later versions.
-  private static func elementBits(_ type: String) -> Int? {
+  static func elementBits(_ type: String) -> Int? {
     switch type {
     case "F64", "I64", "U64": 64
     case "F32", "I32", "U32": 32
@@ -86,13 +91,5 @@ enum SafetensorsFile {
     case "F8_E4M3", "F8_E5M2", "F8_E8M0", "I8", "U8", "BOOL": 8
     default: nil
     }
-  }
-
-  /// Names the small text file that git leaves where a large one was not fetched.
-  static func refusePointer(_ file: FileBytes) throws(FormatError) {
-    guard file.all.starts(with: Array("version https://git-lfs".utf8)) else { return }
-    throw FormatError(
-      .missing, path: file.path, "is a git-LFS pointer, the weights themselves were not fetched",
-      hint: "run git lfs pull in the folder, or download the file")
   }
 }

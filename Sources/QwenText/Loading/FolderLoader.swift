@@ -40,7 +40,28 @@ extension Tokenizer {
         }
       }
     }
-    throw FormatError(
+    throw try noTokenizer(folder)
+  }
+
+  /// Says which tokenizer files a folder lacks, judged by those it has.
+  private static func noTokenizer(_ folder: Folder) throws(FormatError) -> FormatError {
+    let names = try folder.names()
+    func absent(_ has: String, _ lacks: String) -> FormatError {
+      FormatError(
+        .missing, path: folder.path, "has \(has) but not \(lacks), which belongs to it",
+        hint: "download \(lacks) from the same place into the folder")
+    }
+    if names.contains("vocab.json") { return absent("vocab.json", "merges.txt") }
+    if names.contains("merges.txt") { return absent("merges.txt", "vocab.json") }
+    if names.contains("tokenization_qwen.py") {
+      return absent("tokenization_qwen.py", "qwen.tiktoken")
+    }
+    if names.contains("tokenizer.model") {
+      return FormatError(
+        .unsupported, path: folder.path, "has only tokenizer.model, a SentencePiece vocabulary",
+        hint: "no Qwen model has one; give a folder with tokenizer.json or qwen.tiktoken")
+    }
+    return FormatError(
       .missing, path: folder.path, "has no tokenizer files",
       hint: "download tokenizer.json, vocab.json and merges.txt, or qwen.tiktoken into it")
   }

@@ -16,11 +16,21 @@ package struct Folder: Sendable {
     unsafe Folder.isPlainName(name) && access(path(name), F_OK) == 0
   }
 
+  /// Whether there is a link of that name whose target is not there.
+  func hasBrokenLink(_ name: String) -> Bool {
+    var status = stat()
+    return unsafe Folder.isPlainName(name) && lstat(path(name), &status) == 0
+      && status.st_mode & S_IFMT == S_IFLNK && !has(name)
+  }
+
   /// The bytes of a file, nil if there is none.
   package func bytes(_ name: String) throws(FormatError) -> FileBytes? {
-    guard has(name) else { return nil }
+    guard has(name) else {
+      if hasBrokenLink(name) { throw brokenLink(name) }
+      return nil
+    }
     let file = try FileBytes(path: path(name), mode: .copy)
-    try SafetensorsFile.refusePointer(file)
+    try Stray.refuseStandIn(file)
     return file
   }
 
@@ -45,6 +55,13 @@ package struct Folder: Sendable {
       throw FormatError(.malformed, path: path(name), "is \(value.kindName), not an object")
     }
     return object
+  }
+
+  /// The error of a link whose target is not there.
+  func brokenLink(_ name: String) -> FormatError {
+    FormatError(
+      .missing, path: path(name), "is a link to a file that is not there",
+      hint: "the download is incomplete or was cleaned up, download the model again")
   }
 
   /// The names of its files, sorted.
