@@ -32,7 +32,9 @@ from .compat import (
     BatchEncoding,
     CausalLM,
     GenerationConfig,
+    Tasks,
     Tokenizer,
+    pipeline,
 )
 from .errors import (
     QwenArgumentError,
@@ -91,10 +93,12 @@ __all__ = [
     "Result",
     "Session",
     "Stream",
+    "Tasks",
     "Tokenizer",
     "__version__",
     "describe",
     "library_version",
+    "pipeline",
 ]
 
 

@@ -92,6 +92,40 @@ class Model(Owned):
 
         interruptible(work, handle, 1, lambda: None)
 
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: Union[str, "os.PathLike[str]"],
+        *,
+        revision: Optional[str] = None,
+        cache_dir: Any = None,
+        local_files_only: bool = False,
+        progress: Optional[ProgressCallback] = None,
+        **options: Any,
+    ) -> "Model":
+        """Opens a model by path or by name.
+
+        Args:
+            name: a path as in `Model`, or a name as "Qwen/Qwen-7B-Chat": taken from the cache of
+                Hugging Face or ModelScope, else fetched by `huggingface_hub` or `modelscope`, if one
+                is installed.
+            revision: branch, tag or commit of a name.
+            cache_dir: where to look, and where downloads go, instead of the usual caches.
+            local_files_only: never ask a hub.
+            progress: as in `Model`.
+            **options: as in `Model`.
+
+        Raises:
+            QwenIOError: there is no such model; the sentence says how to get it.
+            QwenError: as `Model`.
+        """
+        from .compat import folders
+
+        path = folders.resolve(
+            name, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only
+        )
+        return cls(path, progress=progress, **options)
+
     @property
     def path(self) -> str:
         """The path it was opened with."""

@@ -185,6 +185,7 @@ def test_names_are_found_in_local_caches(tmp_path: Path, monkeypatch: pytest.Mon
     scope.mkdir(parents=True)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path / "scope"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert folders.resolve("Qwen/Tiny") == str(hub / "snapshots" / "abc")
     assert folders.resolve("Qwen/Tiny", revision="abc") == str(hub / "snapshots" / "abc")
     assert folders.resolve("Qwen/Small") == str(scope)

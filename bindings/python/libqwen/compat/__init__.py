@@ -11,6 +11,7 @@ error, not a silence.
 
 from .causal_lm import AutoModelForCausalLM, CausalLM
 from .configs import AutoConfig, Config, GenerationConfig
+from .pipeline import ChatPipeline, Tasks, TextGenerationPipeline, pipeline
 from .tokenizer import AutoTokenizer, BatchEncoding, Rows, Tokenizer
 
 __all__ = [
@@ -19,8 +20,12 @@ __all__ = [
     "AutoTokenizer",
     "BatchEncoding",
     "CausalLM",
+    "ChatPipeline",
     "Config",
     "GenerationConfig",
     "Rows",
+    "Tasks",
+    "TextGenerationPipeline",
     "Tokenizer",
+    "pipeline",
 ]

@@ -287,10 +287,11 @@ class AutoModelForCausalLM:
         """Opens a model.
 
         Args:
-            path: a folder or a .gguf file; or a name as "Qwen/Qwen-7B-Chat" that is in the local cache
-                of Hugging Face or ModelScope. Nothing is downloaded.
-            revision: branch, tag or commit, for a name in the cache of Hugging Face.
-            cache_dir: where to look instead of the usual caches.
+            path: a folder or a .gguf file; or a name as "Qwen/Qwen-7B-Chat", taken from the cache of
+                Hugging Face or ModelScope, else fetched by `huggingface_hub` or `modelscope` if one of
+                them is installed.
+            revision: branch, tag or commit of a name.
+            cache_dir: where to look, and where downloads go, instead of the usual caches.
             device_map: None, "auto" or "cpu".
             quantization_config: must be None: weights are used in the format they are stored in.
             trust_remote_code: accepted and without effect: no code of a folder is ever run.
@@ -303,7 +304,7 @@ class AutoModelForCausalLM:
             attn_implementation: accepted and without effect.
             low_cpu_mem_usage: accepted and without effect.
             resume_download: accepted and without effect.
-            local_files_only: accepted and without effect: it is always so.
+            local_files_only: never ask a hub.
             **options: those of `libqwen.Model`: ``threads, load, compute, ...``.
 
         Raises:
@@ -320,7 +321,9 @@ class AutoModelForCausalLM:
                 "leave it out, or open a file that is quantised already",
                 details={"key": "quantization_config"},
             )
-        folder = folders.resolve(path, revision=revision, cache_dir=cache_dir)
+        folder = folders.resolve(
+            path, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only
+        )
         return CausalLM(Model(folder, **options))
 
 

@@ -26,6 +26,7 @@ class Config:
         *,
         revision: Optional[str] = None,
         cache_dir: Any = None,
+        local_files_only: Any = None,
         trust_remote_code: bool = False,
         **changes: Any,
     ) -> _Self:
@@ -33,8 +34,9 @@ class Config:
 
         Args:
             path: as in `AutoModelForCausalLM.from_pretrained`.
-            revision: branch, tag or commit, for a name in the cache of Hugging Face.
-            cache_dir: where to look instead of the usual caches.
+            revision: branch, tag or commit of a name.
+            cache_dir: where to look, and where downloads go, instead of the usual caches.
+            local_files_only: never ask a hub.
             trust_remote_code: accepted and without effect: no code of a folder is ever run.
             **changes: members to replace or add.
 
@@ -42,7 +44,13 @@ class Config:
             QwenIOError: no such model.
             QwenFormatError: the file is not JSON.
         """
-        folder = folders.resolve(path, revision=revision, cache_dir=cache_dir)
+        folder = folders.resolve(
+            path,
+            revision=revision,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            weights=False,
+        )
         return cls(**{**(folders.read_json(folder, cls._file) or {}), **changes})
 
     @classmethod

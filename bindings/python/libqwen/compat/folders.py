@@ -8,18 +8,29 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Union
 
 from ..errors import QwenFormatError, QwenIOError
+from . import hubs
 
 PathLike = Union[str, "os.PathLike[str]"]
 
 
-def resolve(name: PathLike, *, revision: Optional[str] = None, cache_dir: Any = None) -> str:
+def resolve(
+    name: PathLike,
+    *,
+    revision: Optional[str] = None,
+    cache_dir: Any = None,
+    local_files_only: Any = None,
+    weights: bool = True,
+) -> str:
     """The path of a model.
 
     Args:
-        name: a folder, a file, or a name as "Qwen/Qwen-7B-Chat" that an earlier download put into the
-            cache of Hugging Face or ModelScope. Nothing is downloaded.
-        revision: branch, tag or commit, for the cache of Hugging Face.
-        cache_dir: where to look instead of the usual caches.
+        name: a folder, a file, or a name as "Qwen/Qwen-7B-Chat": taken from the cache of Hugging Face
+            or ModelScope if it is whole there, else fetched by `huggingface_hub` or `modelscope`,
+            whichever is installed.
+        revision: branch, tag or commit.
+        cache_dir: where to look, and where downloads go, instead of the usual caches.
+        local_files_only: never ask a hub. So does HF_HUB_OFFLINE=1 in the environment.
+        weights: False if tokenizer and configuration will do.
 
     Raises:
         QwenIOError: it is nowhere; the sentence says where we looked and how to download it.
@@ -31,15 +42,47 @@ def resolve(name: PathLike, *, revision: Optional[str] = None, cache_dir: Any = 
     if text.count("/") != 1 or text.startswith((".", "/", "~")):
         raise QwenIOError(f"{text}: no such file or folder", details={"path": text})
     candidates = _hugging_face(text, revision, cache_dir) + _modelscope(text, cache_dir)
+    candidates = [candidate for candidate in candidates if candidate.is_dir()]
     for candidate in candidates:
-        if candidate.is_dir():
+        if _is_whole(candidate, weights):
             return str(candidate)
+    failures: List[hubs.Failure] = []
+    if not local_files_only:
+        folder, failures = hubs.download(
+            text, revision=revision, cache_dir=cache_dir, weights=weights
+        )
+        if folder is not None:
+            return folder
+    if candidates:
+        # Opening it says what is missing.
+        return str(candidates[0])
+    said = "".join(f"; {hub} said: {sentence}" for hub, sentence in failures)
     raise QwenIOError(
-        f"{text}: no folder of this name, and not in the caches of Hugging Face and ModelScope; "
-        f"libqwen downloads nothing, get it with `hf download {text}`, "
-        f"or `modelscope download --model {text}`, and pass the folder",
+        f"{text}: no folder of this name, and not in the caches of Hugging Face and ModelScope{said}; "
+        f"get it with `hf download {text}`, or `modelscope download --model {text}`, and pass the "
+        "folder, or install huggingface_hub or modelscope, which libqwen then asks",
         details={"path": text},
     )
+
+
+def _is_whole(folder: Path, weights: bool) -> bool:
+    """Whether a folder of a cache has what opening it needs; its files may still be damaged."""
+    names = {file.name for file in folder.iterdir() if file.exists()}
+    if not weights:
+        tokenizers = ("tokenizer.json", "vocab.json", "qwen.tiktoken")
+        return "config.json" in names and any(name in names for name in tokenizers)
+    if "config.json" not in names:
+        return False
+    if not _is_whole(folder, False):
+        return False
+    for single in ("model.safetensors", "pytorch_model.bin"):
+        if single in names:
+            return True
+        index = read_json(folder, single + ".index.json")
+        if index is not None:
+            shards = (index.get("weight_map") or {}).values()
+            return all(shard in names for shard in shards)
+    return any(name.endswith(".safetensors") for name in names)
 
 
 def read_json(path: PathLike, name: str) -> Optional[Dict[str, Any]]:

@@ -276,6 +276,7 @@ class AutoTokenizer:
         *,
         revision: Optional[str] = None,
         cache_dir: Any = None,
+        local_files_only: Any = None,
         trust_remote_code: bool = False,
         use_fast: bool = True,
         padding_side: str = "left",
@@ -286,8 +287,9 @@ class AutoTokenizer:
 
         Args:
             path: as in `AutoModelForCausalLM.from_pretrained`.
-            revision: branch, tag or commit, for a name in the cache of Hugging Face.
-            cache_dir: where to look instead of the usual caches.
+            revision: branch, tag or commit of a name.
+            cache_dir: where to look, and where downloads go, instead of the usual caches.
+            local_files_only: never ask a hub.
             trust_remote_code: accepted and without effect: no code of a folder is ever run.
             use_fast: accepted and without effect.
             padding_side: "left" or "right".
@@ -303,7 +305,13 @@ class AutoTokenizer:
             raise QwenOptionError(
                 f"{name}: not an argument of this tokenizer", details={"key": name}
             )
-        folder = folders.resolve(path, revision=revision, cache_dir=cache_dir)
+        folder = folders.resolve(
+            path,
+            revision=revision,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            weights=False,
+        )
         tokenizer = Tokenizer(Model(folder, load="vocabulary"), padding_side=padding_side)
         if pad_token is not None:
             found = tokenizer.model.token_id(pad_token)
