@@ -115,7 +115,7 @@ struct VocabularyBuilder {
     kindName: String, splitter: Splitter, normalizer: Tokenizer.Normalizer, isWhole: Bool,
     unknownID: Int32? = nil, bosID: Int32? = nil, eosID: Int32? = nil
   ) throws(TokenizerError) -> Tokenizer {
-    let merger = BytePairMerger(pairs: pairs, byteIDs: byteIDs(), unknownID: unknownID)
+    var merger = BytePairMerger(pairs: pairs, byteIDs: byteIDs(), unknownID: unknownID)
     if isWhole {
       pieces.markAllWhole()
     } else {
@@ -129,6 +129,7 @@ struct VocabularyBuilder {
         if scratch.ids == [id] { pieces.markWhole(id, tokens) }
       }
     }
+    merger.characters = CharacterTable(merger, tokens, pieces)
     return Tokenizer(
       Tokenizer.Parts(
         kindName: kindName, tokens: tokens, pieces: pieces, merger: merger, splitter: splitter,

@@ -7,6 +7,8 @@ struct BytePairMerger: Sendable {
   var byteIDs: [Int32]
   /// Stands for bytes without a token; nil drops them, as Hugging Face tokenizers do.
   var unknownID: Int32?
+  /// Lets well-formed text begin from characters.
+  var characters: CharacterTable? = nil
 
   /// Where the heap begins to pay; measured on random letters.
   static let heapFrom = 96
@@ -14,8 +16,8 @@ struct BytePairMerger: Sendable {
   /// Memory that one encoding reuses for all its pieces.
   struct Scratch: ~Copyable {
     var ids: [Int32] = []
-    var ranks: [Int32] = []
-    var merged: [Int32] = []
+    /// Of each id with the next one.
+    var joins: [Join] = []
     var next: [Int32] = []
     var previous: [Int32] = []
     var heap: RankHeap = RankHeap()
@@ -24,15 +26,10 @@ struct BytePairMerger: Sendable {
   /// Leaves the merged ids of `text[start ..< end]` in `scratch.ids`.
   func merge(_ text: Span<UInt8>, _ start: Int, _ end: Int, _ scratch: inout Scratch) {
     scratch.ids.removeAll(keepingCapacity: true)
-    var index = start
-    while index < end {
-      let id = byteIDs[Int(text[index])]
-      if id >= 0 {
-        scratch.ids.append(id)
-      } else if let unknownID, scratch.ids.last != unknownID {
-        scratch.ids.append(unknownID)
-      }
-      index &+= 1
+    if let characters {
+      begin(text, start, end, characters, &scratch.ids)
+    } else {
+      begin(text, start, end, &scratch.ids)
     }
     if scratch.ids.count < Self.heapFrom {
       mergeShort(&scratch)
@@ -41,60 +38,83 @@ struct BytePairMerger: Sendable {
     }
   }
 
-  private func mergeShort(_ scratch: inout Scratch) {
-    if scratch.ids.count < 2 { return }
-    scratch.ranks.removeAll(keepingCapacity: true)
-    scratch.merged.removeAll(keepingCapacity: true)
-    for index in 0..<scratch.ids.count - 1 {
-      let pair = pairs.find(scratch.ids[index], scratch.ids[index + 1])
-      scratch.ranks.append(pair.rank)
-      scratch.merged.append(pair.id)
+  /// Appends the token of each byte.
+  @inline(__always)
+  private func begin(_ text: Span<UInt8>, _ start: Int, _ end: Int, _ ids: inout [Int32]) {
+    var index = start
+    while index < end {
+      let id = byteIDs[Int(text[index])]
+      if id >= 0 {
+        ids.append(id)
+      } else if let unknownID, ids.last != unknownID {
+        ids.append(unknownID)
+      }
+      index &+= 1
     }
-    let count = joinShort(&scratch.ids, &scratch.ranks, &scratch.merged)
-    scratch.ids.removeLast(scratch.ids.count - count)
+  }
+
+  /// Appends the token of each character that merges by itself, and those of the bytes of the others.
+  private func begin(
+    _ text: Span<UInt8>, _ start: Int, _ end: Int, _ characters: CharacterTable,
+    _ ids: inout [Int32]
+  ) {
+    var index = start
+    var isCrossed = false
+    while index < end {
+      let (point, width) = UTF8Text.scalar(text, index)
+      let next = index &+ width
+      let crossesNext = next < end && characters.isCrossed(text[next &- 1], text[next])
+      var id: Int32 = -1
+      if width &- 2 < 2, width > 1, !isCrossed, !crossesNext { id = characters.id(point) }
+      if id >= 0 {
+        ids.append(id)
+      } else {
+        begin(text, index, next, &ids)
+      }
+      isCrossed = crossesNext
+      index = next
+    }
+  }
+
+  private func mergeShort(_ scratch: inout Scratch) {
+    let count = scratch.ids.count
+    if count < 2 { return }
+    while scratch.joins.count < count { scratch.joins.append(PairTable.none) }
+    let left = joinShort(&scratch.ids, &scratch.joins)
+    scratch.ids.removeLast(count - left)
   }
 
   /// Merges in place, moving what follows each merge down; the number of ids left.
-  private func joinShort(
-    _ idArray: inout [Int32], _ rankArray: inout [Int32], _ mergedArray: inout [Int32]
-  ) -> Int {
+  private func joinShort(_ idArray: inout [Int32], _ joinArray: inout [Join]) -> Int {
     var count = idArray.count
     var ids = idArray.mutableSpan
-    var ranks = rankArray.mutableSpan
-    var merged = mergedArray.mutableSpan
+    var joins = joinArray.mutableSpan
+    var index = 0
+    while index < count &- 1 {
+      joins[index] = pairs.find(ids[index], ids[index &+ 1])
+      index &+= 1
+    }
     while count > 1 {
-      var best = 0
-      var bestRank = ranks[0]
-      var index = 1
+      // First the number, without a branch to guess, then its place.
+      var lowest = joins[0]
+      index = 1
       while index < count &- 1 {
-        if ranks[index] < bestRank {
-          bestRank = ranks[index]
-          best = index
-        }
+        lowest = min(lowest, joins[index])
         index &+= 1
       }
-      if bestRank == PairTable.noRank { break }
-      ids[best] = merged[best]
+      if lowest == PairTable.none { break }
+      var best = 0
+      while joins[best] != lowest { best &+= 1 }
+      ids[best] = lowest.id
       count &-= 1
       index = best &+ 1
       while index < count {
         ids[index] = ids[index &+ 1]
-        if index < count &- 1 {
-          ranks[index] = ranks[index &+ 1]
-          merged[index] = merged[index &+ 1]
-        }
+        joins[index] = joins[index &+ 1]
         index &+= 1
       }
-      if best < count &- 1 {
-        let pair = pairs.find(ids[best], ids[best &+ 1])
-        ranks[best] = pair.rank
-        merged[best] = pair.id
-      }
-      if best > 0 {
-        let pair = pairs.find(ids[best &- 1], ids[best])
-        ranks[best &- 1] = pair.rank
-        merged[best &- 1] = pair.id
-      }
+      if best < count &- 1 { joins[best] = pairs.find(ids[best], ids[best &+ 1]) }
+      if best > 0 { joins[best &- 1] = pairs.find(ids[best &- 1], ids[best]) }
     }
     return count
   }
@@ -102,61 +122,53 @@ struct BytePairMerger: Sendable {
   /// A linked list of parts and a heap of (rank, position); an entry is stale if its rank changed.
   private func mergeLong(_ scratch: inout Scratch) {
     let count = scratch.ids.count
-    scratch.ranks.removeAll(keepingCapacity: true)
-    scratch.merged.removeAll(keepingCapacity: true)
+    scratch.joins.removeAll(keepingCapacity: true)
     scratch.next.removeAll(keepingCapacity: true)
     scratch.previous.removeAll(keepingCapacity: true)
     scratch.heap.removeAll()
     for index in 0..<count {
-      let pair =
+      let join =
         index + 1 < count
-        ? pairs.find(scratch.ids[index], scratch.ids[index + 1]) : (rank: PairTable.noRank, id: -1)
-      scratch.ranks.append(pair.rank)
-      scratch.merged.append(pair.id)
+        ? pairs.find(scratch.ids[index], scratch.ids[index + 1]) : PairTable.none
+      scratch.joins.append(join)
       scratch.next.append(Int32(truncatingIfNeeded: index + 1))
       scratch.previous.append(Int32(truncatingIfNeeded: index - 1))
-      if pair.rank != PairTable.noRank { scratch.heap.appendUnordered(pair.rank, index) }
+      if join != PairTable.none { scratch.heap.appendUnordered(join.rank, index) }
     }
     scratch.heap.order()
     joinLong(
-      &scratch.ids, &scratch.ranks, &scratch.merged, &scratch.next, &scratch.previous,
-      &scratch.heap)
+      &scratch.ids, &scratch.joins, &scratch.next, &scratch.previous, &scratch.heap)
     scratch.ids.removeAll { $0 < 0 }
   }
 
   /// Merges along the list; an id that was joined to the one before it becomes -1.
   private func joinLong(
-    _ idArray: inout [Int32], _ rankArray: inout [Int32], _ mergedArray: inout [Int32],
-    _ nextArray: inout [Int32], _ previousArray: inout [Int32], _ heap: inout RankHeap
+    _ idArray: inout [Int32], _ joinArray: inout [Join], _ nextArray: inout [Int32],
+    _ previousArray: inout [Int32], _ heap: inout RankHeap
   ) {
     let count = idArray.count
     var ids = idArray.mutableSpan
-    var ranks = rankArray.mutableSpan
-    var merged = mergedArray.mutableSpan
+    var joins = joinArray.mutableSpan
     var next = nextArray.mutableSpan
     var previous = previousArray.mutableSpan
     while let (rank, position) = heap.pop() {
-      if ranks[position] != rank { continue }
-      ids[position] = merged[position]
+      if joins[position].rank != rank { continue }
+      ids[position] = joins[position].id
       let dead = Int(next[position])
       let after = Int(next[dead])
       next[position] = Int32(truncatingIfNeeded: after)
-      ranks[dead] = PairTable.noRank
+      joins[dead] = PairTable.none
       ids[dead] = -1
-      ranks[position] = PairTable.noRank
+      joins[position] = PairTable.none
       if after < count {
         previous[after] = Int32(truncatingIfNeeded: position)
-        let pair = pairs.find(ids[position], ids[after])
-        ranks[position] = pair.rank
-        merged[position] = pair.id
-        if pair.rank != PairTable.noRank { heap.push(pair.rank, position) }
+        joins[position] = pairs.find(ids[position], ids[after])
+        if joins[position] != PairTable.none { heap.push(joins[position].rank, position) }
       }
       let before = Int(previous[position])
       if before >= 0 {
-        let pair = pairs.find(ids[before], ids[position])
-        ranks[before] = pair.rank
-        merged[before] = pair.id
-        if pair.rank != PairTable.noRank { heap.push(pair.rank, before) }
+        joins[before] = pairs.find(ids[before], ids[position])
+        if joins[before] != PairTable.none { heap.push(joins[before].rank, before) }
       }
     }
   }

@@ -1,4 +1,17 @@
+/// What two neighbours merge into and when, as one number: the rank above, the id below. A lower number merges
+/// earlier; `PairTable.none` never does.
+typealias Join = UInt64
+
+extension Join {
+  @inline(__always)
+  var rank: Int32 { Int32(truncatingIfNeeded: self &>> 32) }
+  @inline(__always)
+  var id: Int32 { Int32(truncatingIfNeeded: self) }
+}
+
 /// Open-addressing table from two neighbouring ids to the id they merge into, and its rank.
+///
+/// Most neighbours don't merge: a bit for each hash, 8 a slot, says so from a small part of the cache.
 struct PairTable: Sendable {
   /// One place, 16 bytes; an empty one has the impossible key of all ones.
   struct Slot: Sendable {
@@ -9,11 +22,13 @@ struct PairTable: Sendable {
   }
 
   static let empty = UInt64.max
-  /// Rank of a pair that does not merge.
-  static let noRank = Int32.max
   private static let probeLimit = 4096
 
+  /// What stands for two neighbours that don't merge.
+  static let none = Join.max
+
   private var slots: [Slot]
+  private var filter: [UInt64]
   private var mask: Int
   private var shift: UInt64
   private(set) var count = 0
@@ -21,8 +36,9 @@ struct PairTable: Sendable {
   /// An empty table with room for `capacity` pairs; it grows when that was too few.
   init(capacity: Int) {
     var bits = 4
-    while bits < 40, (1 << bits) < capacity &* 2 { bits += 1 }
-    slots = Array(repeating: Slot(key: Self.empty, rank: Self.noRank, id: -1), count: 1 << bits)
+    while bits < 40, (1 << bits) < capacity + capacity / 2 { bits += 1 }
+    filter = Array(repeating: 0, count: (1 << bits) / 8)
+    slots = Array(repeating: Slot(key: Self.empty, rank: -1, id: -1), count: 1 << bits)
     mask = (1 << bits) - 1
     shift = UInt64(64 - bits)
   }
@@ -33,21 +49,31 @@ struct PairTable: Sendable {
   }
 
   @inline(__always)
-  private func home(_ key: UInt64) -> Int {
+  private static func hash(_ key: UInt64) -> UInt64 {
     let product = key.multipliedFullWidth(by: 0xD6E8_FEB8_6659_FD93)
-    return Int(
-      truncatingIfNeeded: ((product.high ^ product.low) &* 0x9E37_79B9_7F4A_7C15) &>> shift)
+    return (product.high ^ product.low) &* 0x9E37_79B9_7F4A_7C15
   }
 
-  /// What the pair merges into; rank `noRank` and id -1 if it does not.
+  /// The slot where the search for a key begins.
   @inline(__always)
-  func find(_ left: Int32, _ right: Int32) -> (rank: Int32, id: Int32) {
+  private func home(_ key: UInt64) -> Int {
+    Int(truncatingIfNeeded: Self.hash(key) &>> shift)
+  }
+
+  /// What the pair merges into, `none` if it does not.
+  @inline(__always)
+  func find(_ left: Int32, _ right: Int32) -> Join {
     let key = Self.key(left, right)
-    var index = home(key)
+    let hash = Self.hash(key)
+    let bit = Int(truncatingIfNeeded: hash &>> (shift &- 3))
+    if filter[bit &>> 6] &>> UInt64(bit & 63) & 1 == 0 { return Self.none }
+    var index = Int(truncatingIfNeeded: hash &>> shift)
     while true {
       let slot = slots[index]
-      if slot.key == key { return (slot.rank, slot.id) }
-      if slot.key == Self.empty { return (Self.noRank, -1) }
+      if slot.key == key {
+        return UInt64(UInt32(bitPattern: slot.rank)) &<< 32 | UInt64(UInt32(bitPattern: slot.id))
+      }
+      if slot.key == Self.empty { return Self.none }
       index = (index &+ 1) & mask
     }
   }
@@ -67,7 +93,25 @@ struct PairTable: Sendable {
     }
     if slots[index].key == Self.empty { count += 1 }
     slots[index] = Slot(key: key, rank: rank, id: id)
+    let bit = Int(truncatingIfNeeded: Self.hash(key) &>> (shift &- 3))
+    filter[bit &>> 6] |= 1 &<< UInt64(bit & 63)
     return true
+  }
+
+  /// Whether every merge comes after those that made its two sides, so that merges run by rising rank.
+  func ranksRise(tokens count: Int) -> Bool {
+    var made = [Int32](repeating: -1, count: count)
+    for slot in slots where slot.key != Self.empty {
+      guard made.indices.contains(Int(slot.id)) else { return false }
+      made[Int(slot.id)] = max(made[Int(slot.id)], slot.rank)
+    }
+    return slots.allSatisfy { slot in
+      if slot.key == Self.empty { return true }
+      let left = Int(truncatingIfNeeded: slot.key &>> 32)
+      let right = Int(truncatingIfNeeded: slot.key & 0xFFFF_FFFF)
+      guard left < count, right < count else { return false }
+      return made[left] < slot.rank && made[right] < slot.rank
+    }
   }
 
   private mutating func grow() -> Bool {

@@ -1,0 +1,78 @@
+/// Where merging may begin from whole characters instead of bytes, with the same result.
+///
+/// Merges run by rising rank: that is checked when the table is made. So a character whose bytes merge to one
+/// token on their own does so in a text as well, unless a token exists that joins a part of it to a
+/// neighbour. Which neighbours can do that is kept as the pair of bytes that meet between them.
+struct CharacterTable: Sendable {
+  /// Token of each code point of 2 or 3 bytes, -1 where its bytes stay apart.
+  private let ids: [Int32]
+  /// A bit for each (last byte of a character, first byte of the next) where a token crosses into one of them.
+  private let crossings: [UInt64]
+
+  /// The table of a vocabulary; nil if its merges don't run by rising rank.
+  init?(_ merger: BytePairMerger, _ tokens: TokenBytes, _ pieces: PieceTable) {
+    guard merger.pairs.ranksRise(tokens: tokens.count) else { return nil }
+    var crossings = [UInt64](repeating: 0, count: 1024)
+    let text = tokens.blob.span
+    for id in 0..<tokens.count where tokens.kinds[id] == .normal {
+      let (start, end) = tokens.bounds(Int32(truncatingIfNeeded: id))
+      for cut in Self.cuts(text, start, end) {
+        let bit = Self.bit(text[cut - 1], text[cut])
+        crossings[bit &>> 6] |= 1 &<< UInt64(bit & 63)
+      }
+    }
+    var ids = [Int32](repeating: -1, count: 0x10000)
+    var scratch = BytePairMerger.Scratch()
+    for point in UInt32(0x80)..<0x10000 where !(0xD800..<0xE000).contains(point) {
+      var bytes: [UInt8] = []
+      UTF8Text.append(point, to: &bytes)
+      let id = pieces.find(bytes.span, 0, bytes.count, tokens).id
+      guard id >= 0 else { continue }
+      merger.merge(bytes.span, 0, bytes.count, &scratch)
+      if scratch.ids == [id] { ids[Int(point)] = id }
+    }
+    self.ids = ids
+    self.crossings = crossings
+  }
+
+  /// The token of a character of 2 or 3 bytes, -1 for none.
+  @inline(__always)
+  func id(_ point: UInt32) -> Int32 { ids[Int(point)] }
+
+  /// Whether a token may join a part of a character that ends in `last` to one that begins with `first`.
+  @inline(__always)
+  func isCrossed(_ last: UInt8, _ first: UInt8) -> Bool {
+    let bit = Self.bit(last, first)
+    return crossings[bit &>> 6] &>> UInt64(bit & 63) & 1 != 0
+  }
+
+  @inline(__always)
+  private static func bit(_ last: UInt8, _ first: UInt8) -> Int { Int(last) &<< 8 | Int(first) }
+
+  /// Where in a token a part of a character meets the next one; every place if the token can't be cut into
+  /// characters and parts of them at its ends.
+  private static func cuts(_ text: Span<UInt8>, _ start: Int, _ end: Int) -> [Int] {
+    var index = start
+    while index < end, text[index] & 0xC0 == 0x80 { index += 1 }
+    var cuts = index > start && index < end ? [index] : []
+    if index - start > 3 { return Array(start + 1..<end) }
+    while index < end {
+      let width =
+        switch text[index] {
+        case 0..<0x80: 1
+        case 0xC2..<0xE0: 2
+        case 0xE0..<0xF0: 3
+        case 0xF0..<0xF5: 4
+        default: 0
+        }
+      let next = min(index + width, end)
+      for inner in index + 1..<max(next, index + 1) where text[inner] & 0xC0 != 0x80 {
+        return Array(start + 1..<end)
+      }
+      if width == 0 { return Array(start + 1..<end) }
+      if index + width > end, index > start { cuts.append(index) }
+      index = next
+    }
+    return cuts
+  }
+}
