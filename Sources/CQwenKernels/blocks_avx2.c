@@ -1,43 +1,261 @@
-// Products of blocked formats and 8-bit activations with AVX2: 8 rows in the lanes of one vector.
+// Products of blocked formats and 8-bit activations with AVX2: 8 rows in the lanes of one vector, two
+// vectors a tile.
 //
-// One token multiplies blocks as they are loaded. For several tokens the blocks of 8 rows are first
-// laid out in a panel of a few kilobytes, which all tokens then pass over, TOKENS at a time.
+// One token multiplies blocks as they are loaded. For several tokens the blocks of 16 rows are first
+// laid out in a panel of a few kilobytes, which all tokens then pass over, TOKENS at a time: one load
+// of weights serves 3 tokens, one broadcast of activations 16 rows, and loads stay below the two a
+// cycle that multiplications take. Interleaved weights need no panel for few tokens.
 #include "panel.h"
+#include "interleaved.h"
 #include "twins.h"
 
 #if QK_X86
 
 enum {
-  TOKENS = 4,
+  HALVES = 2, // vectors of rows in a tile
+  TOKENS = 3, // 2 x 3 sums, 2 x 3 totals, 2 weights and 1 activation fill 15 of 16 registers
   PANEL_BLOCKS = 16,
 };
 
+// Where the q, d and m of 16 rows lie.
+typedef enum { PANEL, GROUP } layout;
+
+// 8 bits are taken apart into halves of 4 bits, 128 + q = 16 high + low: so their products are added
+// in 16 bits like those of 4-bit formats, without the sign trick and with an eighth of the widening
+// multiplications.
 typedef struct {
-  __m256i q[PANEL_BLOCKS][8];
-  __m256 d[PANEL_BLOCKS];
-  __m256 m[PANEL_BLOCKS];
+  __m256i low[PANEL_BLOCKS][8][HALVES];
+  __m256i high[PANEL_BLOCKS][8][HALVES]; // of 8 bits
+  __m256 d[PANEL_BLOCKS][HALVES];
+  __m256 m[PANEL_BLOCKS][HALVES];
 } panel;
 
-// The exact products of one block of 8 rows and one token.
-QK_INLINE QK_AVX2 __m256i products_of(qk_format format, const __m256i q[8], const qk_a8_block *x) {
-  const __m256i ones = _mm256_set1_epi16(1);
-  if (format == QK_Q8_0) {
-    // |q| * sign(a, q): a pair is at most 2 * 128 * 127, which 16 bits hold.
-    __m256i sum = _mm256_setzero_si256();
-    QK_UNROLL for (int g = 0; g < 8; g++) {
-      const __m256i signed_x = _mm256_sign_epi8(qk_four(x, g), q[g]);
-      const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(q[g]), signed_x);
-      sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, ones));
-    }
-    return sum;
-  }
+// What q is more than the signed weight, in the panel.
+QK_INLINE int32_t offset_of(qk_format format) {
+  return format == QK_Q4_0 ? 8 : format == QK_Q8_0 ? 128 : 0;
+}
+
+QK_INLINE QK_AVX2 __m256i four_bits(__m256i q, int high) {
+  return _mm256_and_si256(high ? _mm256_srli_epi16(q, 4) : q, _mm256_set1_epi8(15));
+}
+
+// What comes later is loaded and added later. Without this the compiler turns the sums into trees,
+// wants 30 registers of 16, and a third of the loads are its spills.
+#define QK_IN_ORDER(sum) __asm__ volatile("" : "+x"(sum)::"memory")
+
+typedef struct {
+  const panel *p;         // PANEL
+  const uint8_t *group;   // GROUP: the first block of the group
+} source;
+
+QK_INLINE QK_AVX2 __m256i group_q(qk_format format, const uint8_t *group, size_t b, int w, int h) {
+  const uint8_t *block = group + b * QK_GROUP * qk_block_bytes(format);
+  const size_t halves = format == QK_Q4_1 ? 2 : 1;
+  return _mm256_loadu_si256(
+      (const __m256i *)(block + 2 * QK_GROUP * halves + 64 * (size_t)w + 32 * (size_t)h));
+}
+
+QK_INLINE QK_AVX2 __m256 group_half(qk_format format, const uint8_t *group, size_t b, int n,
+                                    int h) {
+  const uint8_t *block = group + b * QK_GROUP * qk_block_bytes(format);
+  return _mm256_cvtph_ps(
+      _mm_loadu_si128((const __m128i *)(block + 2 * QK_GROUP * n + 16 * (size_t)h)));
+}
+
+// Unsigned 4-bit weights, for the 4 columns of word g.
+QK_INLINE QK_AVX2 __m256i low_of(qk_format format, layout l, source s, size_t b, int g, int h) {
+  return l == PANEL ? s.p->low[b][g][h] : four_bits(group_q(format, s.group, b, g % 4, h), g / 4);
+}
+
+QK_INLINE QK_AVX2 __m256 d_of(qk_format format, layout l, source s, size_t b, int h) {
+  return l == PANEL ? s.p->d[b][h] : group_half(format, s.group, b, 0, h);
+}
+
+QK_INLINE QK_AVX2 __m256 m_of(qk_format format, layout l, source s, size_t b, int h) {
+  return l == PANEL ? s.p->m[b][h] : group_half(format, s.group, b, 1, h);
+}
+
+// The exact products of a block of 16 rows and some tokens, without the offset.
+QK_INLINE QK_AVX2 void products_of(qk_format format, layout l, const int tokens, source s,
+                                   size_t b, const qk_a8_block *x, size_t x_stride,
+                                   __m256i products[HALVES][TOKENS]) {
   // 8 pairs of at most 2 * 15 * 127 stay within 16 bits: 30480.
-  __m256i pairs = _mm256_maddubs_epi16(q[0], qk_four(x, 0));
-  QK_UNROLL for (int g = 1; g < 8; g++) {
-    pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(q[g], qk_four(x, g)));
+  __m256i pairs[HALVES][TOKENS];
+  if (format == QK_Q8_0) {
+    QK_UNROLL for (int g = 0; g < 8; g++) {
+      QK_UNROLL for (int t = 0; t < tokens; t++) {
+        const __m256i four = qk_four(x + (size_t)t * x_stride + b, g);
+        QK_UNROLL for (int h = 0; h < HALVES; h++) {
+          const __m256i p = _mm256_maddubs_epi16(s.p->high[b][g][h], four);
+          pairs[h][t] = g == 0 ? p : _mm256_add_epi16(pairs[h][t], p);
+          QK_IN_ORDER(pairs[h][t]);
+        }
+      }
+    }
+    QK_UNROLL for (int t = 0; t < tokens; t++) {
+      QK_UNROLL for (int h = 0; h < HALVES; h++) {
+        products[h][t] = _mm256_madd_epi16(pairs[h][t], _mm256_set1_epi16(16));
+      }
+    }
   }
-  const __m256i sum = _mm256_madd_epi16(pairs, ones);
-  return format == QK_Q4_0 ? _mm256_sub_epi32(sum, _mm256_set1_epi32(8 * x->sum)) : sum;
+  QK_UNROLL for (int g = 0; g < 8; g++) {
+    QK_UNROLL for (int t = 0; t < tokens; t++) {
+      const __m256i four = qk_four(x + (size_t)t * x_stride + b, g);
+      QK_UNROLL for (int h = 0; h < HALVES; h++) {
+        const __m256i p = _mm256_maddubs_epi16(low_of(format, l, s, b, g, h), four);
+        pairs[h][t] = g == 0 ? p : _mm256_add_epi16(pairs[h][t], p);
+        QK_IN_ORDER(pairs[h][t]);
+      }
+    }
+  }
+  QK_UNROLL for (int t = 0; t < tokens; t++) {
+    QK_UNROLL for (int h = 0; h < HALVES; h++) {
+      const __m256i sum = _mm256_madd_epi16(pairs[h][t], _mm256_set1_epi16(1));
+      products[h][t] = format == QK_Q8_0 ? _mm256_add_epi32(products[h][t], sum) : sum;
+    }
+  }
+}
+
+// |q| * sign(a, q): a pair is at most 2 * 128 * 127, which 16 bits hold. For weights that are used
+// once this is less work than taking them apart.
+QK_INLINE QK_AVX2 __m256i add_signed(__m256i sum, __m256i q, __m256i four) {
+  const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(q), _mm256_sign_epi8(four, q));
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+
+QK_INLINE QK_AVX2 void signed_products(source s, const int tokens, size_t b, const qk_a8_block *x,
+                                       size_t x_stride, __m256i products[HALVES][TOKENS]) {
+  QK_UNROLL for (int g = 0; g < 8; g++) {
+    QK_UNROLL for (int t = 0; t < tokens; t++) {
+      const __m256i four = qk_four(x + (size_t)t * x_stride + b, g);
+      QK_UNROLL for (int h = 0; h < HALVES; h++) {
+        const __m256i sum = g == 0 ? _mm256_setzero_si256() : products[h][t];
+        products[h][t] = add_signed(sum, group_q(QK_Q8_0, s.group, b, g, h), four);
+      }
+    }
+  }
+}
+
+// Adds the products of some blocks of 16 rows and a few tokens to y, or stores them if they are the
+// first.
+QK_INLINE QK_AVX2 void tile(qk_format format, layout l, const int tokens, source s, size_t blocks,
+                            const qk_a8_block *x, size_t x_stride, float *y, size_t y_stride,
+                            int is_first, size_t count) {
+  const __m256i mask[HALVES] = {qk_mask8(count), qk_mask8(count > 8 ? count - 8 : 0)};
+  __m256 totals[HALVES][TOKENS];
+  QK_UNROLL for (int t = 0; t < tokens; t++) {
+    QK_UNROLL for (int h = 0; h < HALVES; h++) {
+      totals[h][t] = is_first ? _mm256_setzero_ps()
+                              : _mm256_maskload_ps(y + (size_t)t * y_stride + 8 * h, mask[h]);
+    }
+  }
+  const int is_signed = format == QK_Q8_0 && l == GROUP;
+  for (size_t b = 0; b < blocks; b++) {
+    __m256i products[HALVES][TOKENS];
+    if (l == GROUP) {
+      qk_prefetch_group(format, s.group, b);
+    }
+    if (is_signed) {
+      signed_products(s, tokens, b, x, x_stride, products);
+    } else {
+      products_of(format, l, tokens, s, b, x, x_stride, products);
+    }
+    QK_UNROLL for (int t = 0; t < tokens; t++) {
+      const qk_a8_block *a = x + (size_t)t * x_stride + b;
+      QK_UNROLL for (int h = 0; h < HALVES; h++) {
+        __m256i exact = products[h][t];
+        if (offset_of(format) != 0 && !is_signed) {
+          exact = _mm256_sub_epi32(exact, _mm256_set1_epi32(offset_of(format) * a->sum));
+        }
+        const __m256 d = d_of(format, l, s, b, h);
+        const __m256 m = format == QK_Q4_1 ? m_of(format, l, s, b, h) : d;
+        totals[h][t] = qk_add_block8(format, exact, d, m, a, totals[h][t]);
+      }
+    }
+  }
+  QK_UNROLL for (int t = 0; t < tokens; t++) {
+    QK_UNROLL for (int h = 0; h < HALVES; h++) {
+      _mm256_maskstore_ps(y + (size_t)t * y_stride + 8 * h, mask[h], totals[h][t]);
+    }
+  }
+}
+
+QK_INLINE QK_AVX2 void tiles(qk_format format, layout l, source s, size_t blocks,
+                             const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,
+                             size_t y_stride, int is_first, size_t count) {
+  size_t t = 0;
+  for (; t + TOKENS <= tokens; t += TOKENS) {
+    tile(format, l, TOKENS, s, blocks, x + t * x_stride, x_stride, y + t * y_stride, y_stride,
+         is_first, count);
+  }
+  if (t + 2 == tokens) {
+    tile(format, l, 2, s, blocks, x + t * x_stride, x_stride, y + t * y_stride, y_stride,
+         is_first, count);
+  } else if (t < tokens) {
+    tile(format, l, 1, s, blocks, x + t * x_stride, x_stride, y + t * y_stride, y_stride,
+         is_first, count);
+  }
+}
+
+QK_INLINE QK_AVX2 void put(qk_format format, panel *p, size_t b, int g, int h, __m256i q) {
+  if (format == QK_Q8_0) {
+    q = _mm256_xor_si256(q, _mm256_set1_epi8(-128));
+    p->low[b][g][h] = four_bits(q, 0);
+    p->high[b][g][h] = four_bits(q, 1);
+  } else {
+    p->low[b][g][h] = q;
+  }
+}
+
+QK_INLINE QK_AVX2 void fill_from_rows(qk_format format, panel *p, int h, const uint8_t *first,
+                                      size_t row_bytes, size_t count, size_t start,
+                                      size_t filled) {
+  const uint8_t *row[8];
+  qk_row_pointers(row, first, row_bytes, count);
+  for (size_t b = 0; b < filled; b++) {
+    const qk_block8 block = qk_load_block8(format, row, (start + b) * qk_block_bytes(format));
+    QK_UNROLL for (int g = 0; g < 8; g++) { put(format, p, b, g, h, block.q[g]); }
+    p->d[b][h] = block.d;
+    p->m[b][h] = block.m;
+  }
+}
+
+QK_INLINE QK_AVX2 void fill_from_group(qk_format format, panel *p, const uint8_t *group,
+                                       size_t filled) {
+  const source s = {0, group};
+  for (size_t b = 0; b < filled; b++) {
+    QK_UNROLL for (int h = 0; h < HALVES; h++) {
+      QK_UNROLL for (int g = 0; g < 8; g++) {
+        put(format, p, b, g, h,
+            format == QK_Q8_0 ? group_q(format, group, b, g, h)
+                              : low_of(format, GROUP, s, b, g, h));
+      }
+      p->d[b][h] = group_half(format, group, b, 0, h);
+      p->m[b][h] = format == QK_Q4_1 ? group_half(format, group, b, 1, h) : _mm256_setzero_ps();
+    }
+  }
+}
+
+// Up to 16 rows times several tokens.
+QK_INLINE QK_AVX2 void many_tokens(qk_format format, layout from, const uint8_t *first,
+                                   size_t row_bytes, size_t count, size_t blocks,
+                                   const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,
+                                   size_t y_stride) {
+  panel p;
+  const source s = {&p, 0};
+  for (size_t start = 0; start < blocks; start += PANEL_BLOCKS) {
+    const size_t filled = blocks - start < PANEL_BLOCKS ? blocks - start : PANEL_BLOCKS;
+    if (from == GROUP) {
+      fill_from_group(format, &p, first + start * QK_GROUP * qk_block_bytes(format), filled);
+    } else {
+      const size_t below = count > 8 ? 8 : 0;
+      fill_from_rows(format, &p, 0, first, row_bytes, count, start, filled);
+      // Where there are no more than 8 rows the second half repeats them; it is not stored.
+      fill_from_rows(format, &p, 1, first + below * row_bytes, row_bytes, count - below, start,
+                     filled);
+    }
+    tiles(format, PANEL, s, filled, x + start, x_stride, tokens, y, y_stride, start == 0, count);
+  }
 }
 
 // Up to 8 rows times one token.
@@ -51,88 +269,83 @@ QK_INLINE QK_AVX2 void one_token(qk_format format, const uint8_t *first, size_t 
   for (size_t b = 0; b < blocks; b++) {
     qk_prefetch_block8(format, ahead, row_bytes, b);
     const qk_block8 block = qk_load_block8(format, row, b * bytes);
-    const __m256i products = products_of(format, block.q, x + b);
+    __m256i products = _mm256_setzero_si256();
+    if (format == QK_Q8_0) {
+      QK_UNROLL for (int g = 0; g < 8; g++) {
+        products = add_signed(products, block.q[g], qk_four(x + b, g));
+      }
+    } else {
+      __m256i pairs = _mm256_maddubs_epi16(block.q[0], qk_four(x + b, 0));
+      QK_UNROLL for (int g = 1; g < 8; g++) {
+        pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(block.q[g], qk_four(x + b, g)));
+      }
+      products = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+      if (format == QK_Q4_0) {
+        products = _mm256_sub_epi32(products, _mm256_set1_epi32(8 * x[b].sum));
+      }
+    }
     total = qk_add_block8(format, products, block.d, block.m, x + b, total);
   }
   _mm256_maskstore_ps(y, qk_mask8(count), total);
 }
 
-// Adds the products of a panel and a few tokens to y, or stores them if it is the first panel.
-QK_INLINE QK_AVX2 void panel_tokens(qk_format format, const int tokens, const panel *p,
-                                    size_t blocks, const qk_a8_block *x, size_t x_stride, float *y,
-                                    size_t y_stride, int is_first, __m256i mask) {
-  __m256 totals[TOKENS];
-  QK_UNROLL for (int t = 0; t < tokens; t++) {
-    totals[t] = is_first ? _mm256_setzero_ps()
-                         : _mm256_maskload_ps(y + (size_t)t * y_stride, mask);
-  }
-  for (size_t b = 0; b < blocks; b++) {
-    QK_UNROLL for (int t = 0; t < tokens; t++) {
-      const qk_a8_block *block = x + (size_t)t * x_stride + b;
-      const __m256i products = products_of(format, p->q[b], block);
-      totals[t] = qk_add_block8(format, products, p->d[b], p->m[b], block, totals[t]);
-    }
-  }
-  QK_UNROLL for (int t = 0; t < tokens; t++) {
-    _mm256_maskstore_ps(y + (size_t)t * y_stride, mask, totals[t]);
-  }
-}
-
-// Up to 8 rows times several tokens.
-QK_INLINE QK_AVX2 void many_tokens(qk_format format, const uint8_t *first, size_t row_bytes,
-                                   size_t count, size_t blocks, const qk_a8_block *x,
-                                   size_t x_stride, size_t tokens, float *y, size_t y_stride) {
-  const uint8_t *row[8];
-  qk_row_pointers(row, first, row_bytes, count);
-  const __m256i mask = qk_mask8(count);
-  panel p;
-  for (size_t start = 0; start < blocks; start += PANEL_BLOCKS) {
-    const size_t filled = blocks - start < PANEL_BLOCKS ? blocks - start : PANEL_BLOCKS;
-    for (size_t b = 0; b < filled; b++) {
-      const qk_block8 block = qk_load_block8(format, row, (start + b) * qk_block_bytes(format));
-      QK_UNROLL for (int g = 0; g < 8; g++) { p.q[b][g] = block.q[g]; }
-      p.d[b] = block.d;
-      p.m[b] = block.m;
-    }
-    size_t t = 0;
-    for (; t + TOKENS <= tokens; t += TOKENS) {
-      panel_tokens(format, TOKENS, &p, filled, x + t * x_stride + start, x_stride,
-                   y + t * y_stride, y_stride, start == 0, mask);
-    }
-    for (; t < tokens; t++) {
-      panel_tokens(format, 1, &p, filled, x + t * x_stride + start, x_stride, y + t * y_stride,
-                   y_stride, start == 0, mask);
-    }
+QK_INLINE QK_AVX2 void zeros(size_t rows, size_t tokens, float *y, size_t y_stride) {
+  for (size_t t = 0; t < tokens; t++) {
+    memset(y + t * y_stride, 0, rows * sizeof(float));
   }
 }
 
 QK_INLINE QK_AVX2 void matmul(qk_format format, const uint8_t *weights, size_t row_bytes,
                               size_t rows, size_t blocks, const qk_a8_block *x, size_t x_stride,
                               size_t tokens, float *y, size_t y_stride) {
-  for (size_t r = 0; r < rows; r += 8) {
-    const size_t count = rows - r < 8 ? rows - r : 8;
+  if (blocks == 0) {
+    zeros(rows, tokens, y, y_stride);
+    return;
+  }
+  const size_t height = tokens == 1 ? 8 : 16;
+  for (size_t r = 0; r < rows; r += height) {
+    const size_t count = rows - r < height ? rows - r : height;
     const uint8_t *first = weights + r * row_bytes;
     if (tokens == 1) {
       one_token(format, first, row_bytes, count, blocks, x, y + r);
-    } else if (blocks == 0) {
-      for (size_t t = 0; t < tokens; t++) {
-        _mm256_maskstore_ps(y + t * y_stride + r, qk_mask8(count), _mm256_setzero_ps());
-      }
     } else {
-      many_tokens(format, first, row_bytes, count, blocks, x, x_stride, tokens, y + r, y_stride);
+      many_tokens(format, PANEL, first, row_bytes, count, blocks, x, x_stride, tokens, y + r,
+                  y_stride);
     }
   }
 }
 
-#define QK_MATMUL(name, format)                                                                 \
+QK_INLINE QK_AVX2 void matmul_x16(qk_format format, const uint8_t *weights, size_t row_bytes,
+                                  size_t rows, size_t blocks, const qk_a8_block *x,
+                                  size_t x_stride, size_t tokens, float *y, size_t y_stride) {
+  if (blocks == 0) {
+    zeros(rows, tokens, y, y_stride);
+    return;
+  }
+  for (size_t r = 0; r < rows; r += QK_GROUP) {
+    const size_t count = rows - r < QK_GROUP ? rows - r : QK_GROUP;
+    const source s = {0, weights + r * row_bytes};
+    if (tokens <= TOKENS) {
+      tiles(format, GROUP, s, blocks, x, x_stride, tokens, y + r, y_stride, 1, count);
+    } else {
+      many_tokens(format, GROUP, s.group, row_bytes, count, blocks, x, x_stride, tokens, y + r,
+                  y_stride);
+    }
+  }
+}
+
+#define QK_MATMUL(name, body, format)                                                           \
   QK_AVX2 void name(const void *weights, size_t row_bytes, size_t rows, size_t columns,         \
                     const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,             \
                     size_t y_stride) {                                                          \
-    matmul(format, weights, row_bytes, rows, columns / 32, x, x_stride, tokens, y, y_stride);   \
+    body(format, weights, row_bytes, rows, columns / 32, x, x_stride, tokens, y, y_stride);     \
   }
 
-QK_MATMUL(qk_q4_0_matmul_a8_avx2, QK_Q4_0)
-QK_MATMUL(qk_q4_1_matmul_a8_avx2, QK_Q4_1)
-QK_MATMUL(qk_q8_0_matmul_a8_avx2, QK_Q8_0)
+QK_MATMUL(qk_q4_0_matmul_a8_avx2, matmul, QK_Q4_0)
+QK_MATMUL(qk_q4_1_matmul_a8_avx2, matmul, QK_Q4_1)
+QK_MATMUL(qk_q8_0_matmul_a8_avx2, matmul, QK_Q8_0)
+QK_MATMUL(qk_q4_0x16_matmul_a8_avx2, matmul_x16, QK_Q4_0)
+QK_MATMUL(qk_q4_1x16_matmul_a8_avx2, matmul_x16, QK_Q4_1)
+QK_MATMUL(qk_q8_0x16_matmul_a8_avx2, matmul_x16, QK_Q8_0)
 
 #endif

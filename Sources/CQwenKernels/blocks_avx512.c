@@ -1,6 +1,7 @@
 // Products of blocked formats and 8-bit activations with AVX-512 VNNI: 16 rows in the lanes of one
 // vector for several tokens, 8 for one. Integers are exact and floats are added as in the other
 // twins.
+#include "interleaved.h"
 #include "panel.h"
 #include "twins.h"
 
@@ -9,6 +10,7 @@
 enum {
   TOKENS = 8, // 8 integer sums, 8 totals and the vector of q: the chains hide the latency
   PANEL_BLOCKS = 16,
+  FEW = 4, // tokens for which interleaved weights need no panel
 };
 
 typedef struct {
@@ -86,6 +88,25 @@ QK_INLINE QK_AVX512 void panel_tokens(qk_format format, const int tokens, const 
   }
 }
 
+// All tokens over the panel of the blocks from start on.
+QK_INLINE QK_AVX512 void pass(qk_format format, const panel *p, size_t start, size_t filled,
+                              const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,
+                              size_t y_stride, __mmask16 mask) {
+  size_t t = 0;
+  for (; t + TOKENS <= tokens; t += TOKENS) {
+    panel_tokens(format, TOKENS, p, filled, x + t * x_stride + start, x_stride,
+                 y + t * y_stride, y_stride, start == 0, mask);
+  }
+  for (; t + 2 <= tokens; t += 2) {
+    panel_tokens(format, 2, p, filled, x + t * x_stride + start, x_stride, y + t * y_stride,
+                 y_stride, start == 0, mask);
+  }
+  for (; t < tokens; t++) {
+    panel_tokens(format, 1, p, filled, x + t * x_stride + start, x_stride, y + t * y_stride,
+                 y_stride, start == 0, mask);
+  }
+}
+
 // Half of a panel's vectors: 8 of the 16 rows.
 QK_INLINE QK_AVX512 void fill(qk_format format, panel *p, size_t half, const uint8_t *const row[8],
                               size_t start, size_t filled) {
@@ -115,19 +136,7 @@ QK_INLINE QK_AVX512 void many_tokens(qk_format format, const uint8_t *first, siz
     const size_t filled = blocks - start < PANEL_BLOCKS ? blocks - start : PANEL_BLOCKS;
     fill(format, &p, 0, low, start, filled);
     fill(format, &p, 1, high, start, filled);
-    size_t t = 0;
-    for (; t + TOKENS <= tokens; t += TOKENS) {
-      panel_tokens(format, TOKENS, &p, filled, x + t * x_stride + start, x_stride,
-                   y + t * y_stride, y_stride, start == 0, mask);
-    }
-    for (; t + 2 <= tokens; t += 2) {
-      panel_tokens(format, 2, &p, filled, x + t * x_stride + start, x_stride, y + t * y_stride,
-                   y_stride, start == 0, mask);
-    }
-    for (; t < tokens; t++) {
-      panel_tokens(format, 1, &p, filled, x + t * x_stride + start, x_stride, y + t * y_stride,
-                   y_stride, start == 0, mask);
-    }
+    pass(format, &p, start, filled, x, x_stride, tokens, y, y_stride, mask);
   }
 }
 
@@ -151,16 +160,117 @@ QK_INLINE QK_AVX512 void matmul(qk_format format, qk_block_matmul *rest, const u
   }
 }
 
-#define QK_MATMUL(name, format, rest)                                                           \
+// ---- Interleaved weights: 16 rows in one vector for any number of tokens --------
+
+QK_INLINE QK_AVX512 __m512i group_q(qk_format format, const uint8_t *block, int w) {
+  const size_t halves = format == QK_Q4_1 ? 2 : 1;
+  return _mm512_loadu_si512(block + 2 * QK_GROUP * halves + 64 * (size_t)w);
+}
+
+QK_INLINE QK_AVX512 __m512 group_half(const uint8_t *block, int n) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(block + 2 * QK_GROUP * n)));
+}
+
+// The unsigned weights of the 4 columns of word g.
+QK_INLINE QK_AVX512 __m512i group_word(qk_format format, const uint8_t *block, int g) {
+  if (format == QK_Q8_0) {
+    return _mm512_xor_si512(group_q(format, block, g), _mm512_set1_epi8(-128));
+  }
+  const __m512i q = group_q(format, block, g % 4);
+  return _mm512_and_si512(g < 4 ? q : _mm512_srli_epi16(q, 4), _mm512_set1_epi8(15));
+}
+
+// A group of 16 rows times up to FEW tokens, weights used as they are loaded.
+QK_INLINE QK_AVX512 void few_tokens(qk_format format, const int tokens, const uint8_t *group,
+                                    size_t blocks, const qk_a8_block *x, size_t x_stride, float *y,
+                                    size_t y_stride, __mmask16 mask) {
+  __m512 totals[FEW];
+  QK_UNROLL for (int t = 0; t < tokens; t++) { totals[t] = _mm512_setzero_ps(); }
+  for (size_t b = 0; b < blocks; b++) {
+    const uint8_t *block = group + b * QK_GROUP * qk_block_bytes(format);
+    qk_prefetch_group(format, group, b);
+    // Two sums a token, so that one does not wait for the other.
+    __m512i products[FEW][2];
+    QK_UNROLL for (int t = 0; t < tokens; t++) {
+      products[t][0] = _mm512_set1_epi32(-offset_of(format) * x[(size_t)t * x_stride + b].sum);
+      products[t][1] = _mm512_setzero_si512();
+    }
+    QK_UNROLL for (int g = 0; g < 8; g++) {
+      const __m512i q = group_word(format, block, g);
+      QK_UNROLL for (int t = 0; t < tokens; t++) {
+        int32_t four;
+        memcpy(&four, x[(size_t)t * x_stride + b].values + 4 * g, sizeof four);
+        products[t][g / 4] = _mm512_dpbusd_epi32(products[t][g / 4], q, _mm512_set1_epi32(four));
+      }
+    }
+    const __m512 d = group_half(block, 0);
+    QK_UNROLL for (int t = 0; t < tokens; t++) {
+      const qk_a8_block *a = x + (size_t)t * x_stride + b;
+      const __m512 exact = _mm512_cvtepi32_ps(_mm512_add_epi32(products[t][0], products[t][1]));
+      totals[t] = _mm512_fmadd_ps(exact, _mm512_mul_ps(d, _mm512_set1_ps(a->scale)), totals[t]);
+      if (format == QK_Q4_1) {
+        const __m512 sum = _mm512_set1_ps(a->scale * (float)a->sum);
+        totals[t] = _mm512_fmadd_ps(group_half(block, 1), sum, totals[t]);
+      }
+    }
+  }
+  QK_UNROLL for (int t = 0; t < tokens; t++) {
+    _mm512_mask_storeu_ps(y + (size_t)t * y_stride, mask, totals[t]);
+  }
+}
+
+QK_INLINE QK_AVX512 void fill_from_group(qk_format format, panel *p, const uint8_t *group,
+                                         size_t filled) {
+  for (size_t b = 0; b < filled; b++) {
+    const uint8_t *block = group + b * QK_GROUP * qk_block_bytes(format);
+    QK_UNROLL for (int g = 0; g < 8; g++) { p->q[b][g] = group_word(format, block, g); }
+    p->d[b] = group_half(block, 0);
+    p->m[b] = format == QK_Q4_1 ? group_half(block, 1) : _mm512_setzero_ps();
+  }
+}
+
+QK_INLINE QK_AVX512 void matmul_x16(qk_format format, qk_block_matmul *rest,
+                                    const uint8_t *weights, size_t row_bytes, size_t rows,
+                                    size_t blocks, const qk_a8_block *x, size_t x_stride,
+                                    size_t tokens, float *y, size_t y_stride) {
+  if (blocks == 0) {
+    rest(weights, row_bytes, rows, 0, x, x_stride, tokens, y, y_stride);
+    return;
+  }
+  for (size_t r = 0; r < rows; r += QK_GROUP) {
+    const size_t count = rows - r < QK_GROUP ? rows - r : QK_GROUP;
+    const __mmask16 mask = (__mmask16)((1u << count) - 1);
+    const uint8_t *group = weights + r * row_bytes;
+    switch (tokens) {
+    case 1: few_tokens(format, 1, group, blocks, x, x_stride, y + r, y_stride, mask); break;
+    case 2: few_tokens(format, 2, group, blocks, x, x_stride, y + r, y_stride, mask); break;
+    case 3: few_tokens(format, 3, group, blocks, x, x_stride, y + r, y_stride, mask); break;
+    case 4: few_tokens(format, 4, group, blocks, x, x_stride, y + r, y_stride, mask); break;
+    default: {
+      panel p;
+      for (size_t start = 0; start < blocks; start += PANEL_BLOCKS) {
+        const size_t filled = blocks - start < PANEL_BLOCKS ? blocks - start : PANEL_BLOCKS;
+        fill_from_group(format, &p, group + start * QK_GROUP * qk_block_bytes(format), filled);
+        pass(format, &p, start, filled, x, x_stride, tokens, y + r, y_stride, mask);
+      }
+    }
+    }
+  }
+}
+
+#define QK_MATMUL(name, body, format, rest)                                                     \
   QK_AVX512 void name(const void *weights, size_t row_bytes, size_t rows, size_t columns,       \
                       const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,           \
                       size_t y_stride) {                                                        \
-    matmul(format, rest, weights, row_bytes, rows, columns / 32, x, x_stride, tokens, y,        \
-           y_stride);                                                                           \
+    body(format, rest, weights, row_bytes, rows, columns / 32, x, x_stride, tokens, y,          \
+         y_stride);                                                                             \
   }
 
-QK_MATMUL(qk_q4_0_matmul_a8_avx512, QK_Q4_0, qk_q4_0_matmul_a8_avx2)
-QK_MATMUL(qk_q4_1_matmul_a8_avx512, QK_Q4_1, qk_q4_1_matmul_a8_avx2)
-QK_MATMUL(qk_q8_0_matmul_a8_avx512, QK_Q8_0, qk_q8_0_matmul_a8_avx2)
+QK_MATMUL(qk_q4_0_matmul_a8_avx512, matmul, QK_Q4_0, qk_q4_0_matmul_a8_avx2)
+QK_MATMUL(qk_q4_1_matmul_a8_avx512, matmul, QK_Q4_1, qk_q4_1_matmul_a8_avx2)
+QK_MATMUL(qk_q8_0_matmul_a8_avx512, matmul, QK_Q8_0, qk_q8_0_matmul_a8_avx2)
+QK_MATMUL(qk_q4_0x16_matmul_a8_avx512, matmul_x16, QK_Q4_0, qk_q4_0x16_matmul_a8_avx2)
+QK_MATMUL(qk_q4_1x16_matmul_a8_avx512, matmul_x16, QK_Q4_1, qk_q4_1x16_matmul_a8_avx2)
+QK_MATMUL(qk_q8_0x16_matmul_a8_avx512, matmul_x16, QK_Q8_0, qk_q8_0x16_matmul_a8_avx2)
 
 #endif

@@ -11,6 +11,8 @@
 
 #if QK_X86
 
+enum { QK_AHEAD = 4 << 10 };
+
 // Known when compiled wherever it is a parameter.
 typedef enum { QK_Q4_0, QK_Q4_1, QK_Q8_0 } qk_format;
 
@@ -93,6 +95,12 @@ QK_INLINE void qk_prefetch_block8(qk_format format, const uint8_t *ahead, size_t
   } else {
     qk_prefetch(ahead + 8 * b * bytes, 8 * bytes);
   }
+}
+
+// Fetches a block of 16 interleaved rows that is needed later.
+QK_INLINE void qk_prefetch_group(qk_format format, const uint8_t *group, size_t b) {
+  const size_t bytes = 16 * qk_block_bytes(format);
+  qk_prefetch(group + b * bytes + QK_AHEAD, bytes);
 }
 
 // 4 activations, repeated for every row.

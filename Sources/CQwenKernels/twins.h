@@ -24,7 +24,10 @@ typedef void qk_block_matmul(const void *weights, size_t row_bytes, size_t rows,
                              const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,
                              size_t y_stride);
 qk_block_matmul qk_q4_0_matmul_a8_avx2, qk_q4_1_matmul_a8_avx2, qk_q8_0_matmul_a8_avx2;
+qk_block_matmul qk_q4_0x16_matmul_a8_avx2, qk_q4_1x16_matmul_a8_avx2, qk_q8_0x16_matmul_a8_avx2;
 qk_block_matmul qk_q4_0_matmul_a8_avx512, qk_q4_1_matmul_a8_avx512, qk_q8_0_matmul_a8_avx512;
+qk_block_matmul qk_q4_0x16_matmul_a8_avx512, qk_q4_1x16_matmul_a8_avx512,
+    qk_q8_0x16_matmul_a8_avx512;
 
 // ---- elementwise_avx2.c logits_avx2.c a8_avx2.c --------
 

@@ -9,7 +9,7 @@ package struct Matrix: @unchecked Sendable {
   /// Bytes from one row to the next.
   package let rowBytes: Int
   @unsafe package let address: UnsafeRawPointer
-  private let owner: any AnyObject & Sendable
+  package let owner: any AnyObject & Sendable
 
   /// `byteCount` bytes at `address`, kept alive by `owner`, must hold rows x columns elements.
   ///
@@ -23,7 +23,7 @@ package struct Matrix: @unchecked Sendable {
         "[\(rows), \(columns)] has no whole number of \(format.name) blocks of "
           + "\(format.blockElements) in a row")
     }
-    let (needed, overflow) = rowBytes.multipliedReportingOverflow(by: rows)
+    let (needed, overflow) = rowBytes.multipliedReportingOverflow(by: format.wholeGroups(rows))
     guard !overflow, needed <= byteCount else {
       throw .shape("[\(rows), \(columns)] \(format.name) needs more than \(byteCount) bytes")
     }
@@ -35,23 +35,30 @@ package struct Matrix: @unchecked Sendable {
     self.owner = owner
   }
 
-  /// Bytes of all rows.
-  package var byteCount: Int { rows * rowBytes }
+  /// Bytes of all rows, and of those that fill up the last group.
+  package var byteCount: Int { format.wholeGroups(rows) * rowBytes }
 
-  /// The rows of `range` as a matrix of their own, sharing the bytes.
+  /// The rows of `range` as a matrix of their own, sharing the bytes; interleaved ones begin with a group.
   package func rows(_ range: Range<Int>) throws(TensorError) -> Matrix {
-    guard range.lowerBound >= 0, range.upperBound <= rows, !range.isEmpty else {
+    guard range.lowerBound >= 0, range.upperBound <= rows, !range.isEmpty,
+      range.lowerBound % format.groupRows == 0
+    else {
       throw .shape("rows \(range) of a matrix of \(rows)")
     }
     return try unsafe Matrix(
       format: format, rows: range.count, columns: columns,
-      address: address + range.lowerBound * rowBytes, byteCount: range.count * rowBytes,
-      owner: owner)
+      address: address + range.lowerBound * rowBytes,
+      byteCount: format.wholeGroups(range.count) * rowBytes, owner: owner)
   }
 
   /// Decodes row `row` to `columns` floats at `target`. The caller has checked `row`.
   @unsafe package func decodeRow(_ row: Int, into target: UnsafeMutablePointer<Float>) {
-    unsafe format.decode(address + row * rowBytes, target, columns)
+    if let interleaving = format.interleaving {
+      let inside = row % interleaving.rows
+      unsafe interleaving.decode(address + (row - inside) * rowBytes, inside, target, columns)
+    } else {
+      unsafe format.decode(address + row * rowBytes, target, columns)
+    }
   }
 
   /// Every element decoded, for tests and small vectors.

@@ -28,6 +28,9 @@ static const struct {
     {"f32", 1, 4, 0, qk_f32_matmul, 0},     {"f16", 1, 2, 1, qk_f16_matmul, 0},
     {"bf16", 1, 2, 0, qk_bf16_matmul, 0},   {"q4_0", 32, 18, 1, 0, qk_q4_0_matmul_a8},
     {"q4_1", 32, 20, 2, 0, qk_q4_1_matmul_a8}, {"q8_0", 32, 34, 1, 0, qk_q8_0_matmul_a8},
+    {"q4_0x16", 32, 18, 1, 0, qk_q4_0x16_matmul_a8},
+    {"q4_1x16", 32, 20, 2, 0, qk_q4_1x16_matmul_a8},
+    {"q8_0x16", 32, 34, 1, 0, qk_q8_0x16_matmul_a8},
 };
 static const char *const sets[] = {"scalar", "avx2", "avx512"};
 
@@ -146,7 +149,7 @@ int main(int count, char **arguments) {
   for (size_t f = 0; f < sizeof formats / sizeof *formats; f++) {
     if (count > 3 && strcmp(arguments[3], formats[f].name) != 0) continue;
     const size_t row_bytes = columns / formats[f].block * formats[f].bytes;
-    const size_t many = (160u << 20) / row_bytes;
+    const size_t many = (160u << 20) / row_bytes / 32 * 32;
     const size_t few = 256;
     uint8_t *weights = make_weights(f, many, columns);
     float *y = allocate((many + tokens * few) * 4);

@@ -89,6 +89,27 @@ void qk_q4_0_encode(const float *values, void *target, size_t count);
 void qk_q4_1_encode(const float *values, void *target, size_t count);
 void qk_q8_0_encode(const float *values, void *target, size_t count);
 
+// Interleaved forms: 16 rows side by side (interleaved.h), as many bytes as in rows, rows rounded up to
+// a multiple of 16. Products have the bits of the row-major forms; weights and row_bytes are those of
+// rows, and a range of rows starts at a multiple of 16.
+//   pack: rows of columns elements at source, row_bytes apart, to groups at target
+//   decode: count elements of row (0 ... 15) of the group at group
+void qk_q4_0x16_pack(const void *source, size_t row_bytes, size_t rows, size_t columns, void *target);
+void qk_q4_1x16_pack(const void *source, size_t row_bytes, size_t rows, size_t columns, void *target);
+void qk_q8_0x16_pack(const void *source, size_t row_bytes, size_t rows, size_t columns, void *target);
+void qk_q4_0x16_decode(const void *group, size_t row, float *values, size_t count);
+void qk_q4_1x16_decode(const void *group, size_t row, float *values, size_t count);
+void qk_q8_0x16_decode(const void *group, size_t row, float *values, size_t count);
+void qk_q4_0x16_matmul_a8(const void *weights, size_t row_bytes, size_t rows, size_t columns,
+                          const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,
+                          size_t y_stride);
+void qk_q4_1x16_matmul_a8(const void *weights, size_t row_bytes, size_t rows, size_t columns,
+                          const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,
+                          size_t y_stride);
+void qk_q8_0x16_matmul_a8(const void *weights, size_t row_bytes, size_t rows, size_t columns,
+                          const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,
+                          size_t y_stride);
+
 // ---- attention.c --------------------------------------------------------------------------------------
 
 // Attention of several query vectors over one page of cached positions, with a running softmax.

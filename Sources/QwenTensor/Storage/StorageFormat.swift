@@ -24,6 +24,8 @@ package struct StorageFormat: Sendable {
   @unsafe package let floatProduct: FloatProduct?
   /// Product with 8-bit activations, or nil where they are not worth it.
   @unsafe package let blockProduct: BlockProduct?
+  /// Set where rows lie in groups; `decode` and `encode` are then those of a row by itself.
+  package var interleaving: Interleaving?
 
   package typealias Decode =
     @convention(c) (UnsafeRawPointer?, UnsafeMutablePointer<Float>?, Int) -> Void

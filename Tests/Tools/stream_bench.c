@@ -1,0 +1,190 @@
+// How near one-token products come to the speed of memory: GB/s of weights, more than caches hold,
+// beside a loop that only reads the same bytes, one after the other in the same seconds.
+//
+//   clang -O3 -fno-math-errno -pthread -ISources/CQwenKernels/include Tests/Tools/stream_bench.c
+//     Sources/CQwenKernels/*.c -lm -o /tmp/stream_bench
+//   /tmp/stream_bench [columns] [rounds] [format]
+//
+// Each line: format, instruction set, threads, GB/s of the product and of the reading that a tenth of
+// the rounds reached, the ratio of these, and the median of the ratios round by round.
+#include <CQwenKernels.h>
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+typedef void float_product(const void *, size_t, size_t, size_t, const float *, size_t, size_t,
+                           float *, size_t);
+typedef void block_product(const void *, size_t, size_t, size_t, const qk_a8_block *, size_t,
+                           size_t, float *, size_t);
+
+static const struct {
+  const char *name;
+  size_t block, bytes, rows; // elements and bytes of a block of so many rows
+  float_product *floats;
+  block_product *blocks;
+} formats[] = {
+    {"f32", 1, 4, 1, qk_f32_matmul, 0},
+    {"bf16", 1, 2, 1, qk_bf16_matmul, 0},
+    {"q4_0", 32, 18, 1, 0, qk_q4_0_matmul_a8},
+    {"q4_1", 32, 20, 1, 0, qk_q4_1_matmul_a8},
+    {"q8_0", 32, 34, 1, 0, qk_q8_0_matmul_a8},
+    {"q4_0x16", 32, 18, 1, 0, qk_q4_0x16_matmul_a8},
+    {"q4_1x16", 32, 20, 1, 0, qk_q4_1x16_matmul_a8},
+    {"q8_0x16", 32, 34, 1, 0, qk_q8_0x16_matmul_a8},
+};
+static const char *const sets[] = {"scalar", "avx2", "avx512"};
+
+enum { MAX_THREADS = 64, MAX_ROUNDS = 1000 };
+// Windows are read and multiplied in turn: each lasts a millisecond or two, less than a time slice,
+// and has left the caches before its turn comes again.
+static const size_t total_bytes = 512u << 20;
+static const size_t window_bytes = 16u << 20;
+
+static const uint8_t *all_weights;
+static struct {
+  int threads, format, only_reads; // format < 0: no more work
+  const uint8_t *weights;
+  size_t rows, columns;
+  const float *x;
+  const qk_a8_block *blocks;
+  float *y;
+  pthread_barrier_t start, end;
+  uint64_t sink[MAX_THREADS * 16];
+} work;
+
+static double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+// Reads whole cache lines, the fastest that plain loads do.
+__attribute__((noinline)) static uint64_t read_all(const uint8_t *from, size_t count) {
+  typedef uint64_t vector __attribute__((vector_size(32), aligned(1)));
+  vector a = {0}, b = {0}, c = {0}, d = {0};
+  for (size_t i = 0; i + 128 <= count; i += 128) {
+    a ^= *(const vector *)(from + i);
+    b ^= *(const vector *)(from + i + 32);
+    c ^= *(const vector *)(from + i + 64);
+    d ^= *(const vector *)(from + i + 96);
+  }
+  a ^= b ^ c ^ d;
+  return a[0] ^ a[1] ^ a[2] ^ a[3];
+}
+
+static void part(int index) {
+  const size_t first = work.rows * (size_t)index / (size_t)work.threads / 16 * 16;
+  const size_t last = index + 1 == work.threads
+                          ? work.rows
+                          : work.rows * (size_t)(index + 1) / (size_t)work.threads / 16 * 16;
+  const int f = work.format;
+  const size_t row_bytes = work.columns / formats[f].block * formats[f].bytes / formats[f].rows;
+  const uint8_t *from = work.weights + first * row_bytes;
+  if (work.only_reads) {
+    work.sink[16 * index] ^= read_all(from, (last - first) * row_bytes);
+  } else if (formats[f].floats) {
+    formats[f].floats(from, row_bytes, last - first, work.columns, work.x, work.columns, 1,
+                      work.y + first, work.rows);
+  } else {
+    formats[f].blocks(from, row_bytes, last - first, work.columns, work.blocks,
+                      work.columns / 32, 1, work.y + first, work.rows);
+  }
+}
+
+static void *helper(void *argument) {
+  const int index = (int)(intptr_t)argument;
+  while (1) {
+    pthread_barrier_wait(&work.start);
+    if (work.format < 0) return 0;
+    part(index);
+    pthread_barrier_wait(&work.end);
+  }
+}
+
+static double timed(int only_reads, size_t window) {
+  work.only_reads = only_reads;
+  work.weights = all_weights + window * window_bytes;
+  const double begin = now();
+  if (work.threads > 1) pthread_barrier_wait(&work.start);
+  part(0);
+  if (work.threads > 1) pthread_barrier_wait(&work.end);
+  return now() - begin;
+}
+
+static double window_size(int f) {
+  return (double)(work.rows * work.columns / formats[f].block * formats[f].bytes) /
+         (double)formats[f].rows;
+}
+
+static int by_value(const void *a, const void *b) {
+  const double x = *(const double *)a, y = *(const double *)b;
+  return x < y ? -1 : x > y;
+}
+
+static void measure(int f, int isa, int threads, int rounds) {
+  pthread_t ids[MAX_THREADS];
+  work.threads = threads;
+  work.format = f;
+  pthread_barrier_init(&work.start, 0, (unsigned)threads);
+  pthread_barrier_init(&work.end, 0, (unsigned)threads);
+  for (int i = 1; i < threads; i++) pthread_create(&ids[i], 0, helper, (void *)(intptr_t)i);
+  double ratios[MAX_ROUNDS], times[MAX_ROUNDS], reads[MAX_ROUNDS];
+  const size_t windows = total_bytes / window_bytes;
+  for (int i = 0; i < rounds; i++) {
+    reads[i] = timed(1, (size_t)(2 * i) % windows);
+    times[i] = timed(0, (size_t)(2 * i + 1) % windows);
+    ratios[i] = reads[i] / times[i];
+  }
+  qsort(ratios, (size_t)rounds, sizeof *ratios, by_value);
+  qsort(times, (size_t)rounds, sizeof *ratios, by_value);
+  qsort(reads, (size_t)rounds, sizeof *ratios, by_value);
+  const double bytes = window_size(f) / 1e9;
+  // The upper decile: what the machine does when its neighbours are quiet.
+  const double best = times[rounds / 10], best_read = reads[rounds / 10];
+  printf("%-8s %-7s %d thread%s %6.2f GB/s  read %6.2f GB/s  ratio %.2f (median %.2f)\n",
+         formats[f].name, sets[isa], threads, threads > 1 ? "s" : " ", bytes / best,
+         bytes / best_read, best_read / best, ratios[rounds / 2]);
+  fflush(stdout);
+  work.format = -1;
+  if (threads > 1) pthread_barrier_wait(&work.start);
+  for (int i = 1; i < threads; i++) pthread_join(ids[i], 0);
+  pthread_barrier_destroy(&work.start);
+  pthread_barrier_destroy(&work.end);
+}
+
+int main(int count, char **arguments) {
+  const size_t columns = count > 1 ? (size_t)atoi(arguments[1]) : 4096;
+  int rounds = count > 2 ? atoi(arguments[2]) : 200;
+  rounds = rounds < 1 ? 1 : rounds > MAX_ROUNDS ? MAX_ROUNDS : rounds;
+  uint8_t *weights = aligned_alloc(4096, total_bytes);
+  float *x = aligned_alloc(64, columns * 4);
+  qk_a8_block *blocks = aligned_alloc(64, columns / 32 * sizeof(qk_a8_block) + 64);
+  work.y = aligned_alloc(64, total_bytes / 8);
+  if (!weights || !x || !blocks || !work.y) return 1;
+  // Small numbers in every format: bytes 0x20 ... 0x2f.
+  for (size_t i = 0; i < total_bytes; i++) weights[i] = (uint8_t)(0x20 + (i * 2654435761u >> 28));
+  memset(work.y, 0, total_bytes / 8);
+  for (size_t k = 0; k < columns; k++) x[k] = (float)(k * 37 % 101) / 50 - 1;
+  qk_a8_quantize(x, blocks, columns);
+  all_weights = weights;
+  work.columns = columns;
+  work.x = x;
+  work.blocks = blocks;
+  for (int f = 0; f < (int)(sizeof formats / sizeof *formats); f++) {
+    if (count > 3 && strcmp(arguments[3], formats[f].name) != 0) continue;
+    const size_t row_bytes = columns / formats[f].block * formats[f].bytes / formats[f].rows;
+    work.rows = window_bytes / row_bytes / 32 * 32;
+    for (int isa = 1; isa <= 2; isa++) {
+      if (qk_cpu_force(isa) != isa) continue;
+      for (int threads = 1; threads <= 2; threads++) measure(f, isa, threads, rounds);
+    }
+  }
+  free(weights);
+  free(x);
+  free(blocks);
+  free(work.y);
+  return 0;
+}
