@@ -102,6 +102,15 @@ typedef int32_t (*qwen_progress_callback)(const char *stage, double fraction, vo
 qwen_status qwen_model_open(qwen_model *out, const char *path, const char *options_json,
                             qwen_progress_callback progress, void *user);
 
+/* What a model and a session of it would take, as JSON, from the headers of its files: no weights are read, nothing
+ * large is allocated. Options: those of qwen_model_open and qwen_session_open together, and section "plan". The answer:
+ * {"path", "family", "weights": {"bytes", "mapped_bytes" (pages of files, which the system may drop),
+ * "norms_and_biases_bytes", "parts": [{"part", "format", "bits_per_weight", "matrices", "bytes", "mapped_bytes"}]},
+ * "session": {"context", "kv_cache", "prefill_chunk", "workspace_bytes", "kv_bytes_per_token", "kv_bytes"},
+ * "total_bytes", "fits" (max_memory, or the machine), "contexts": [{"context", "kv_bytes", "total_bytes", "fits"}],
+ * "memory": {"machine_bytes", "available_bytes", "max_memory"?, "context_that_fits", "context_that_fits_now"}}. */
+qwen_status qwen_model_plan(const char *path, const char *options_json, char **out_json);
+
 /* Facts as JSON: family, sizes, formats, context, tokenizer, chat format, defaults, memory in bytes. */
 qwen_status qwen_model_info(qwen_model model, char **out_json);
 

@@ -25,6 +25,23 @@ public func qwen_model_open(
 }
 
 @c @implementation
+public func qwen_model_plan(
+  _ path: UnsafePointer<CChar>?, _ options_json: UnsafePointer<CChar>?,
+  _ out_json: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?
+) -> qwen_status {
+  unsafe out_json?.pointee = nil
+  return call { () throws(CallError) in
+    guard unsafe out_json != nil else { throw CallError(QWEN_ERROR_ARGUMENT, "out_json is NULL") }
+    let path = try unsafe text(path, -1, "path")
+    let options = try unsafe optionText(options_json)
+    let plan = try engine { () throws(EngineError) in
+      try MemoryPlan(path: path, options: try OptionTable.planning.parse(options)).json
+    }
+    try unsafe give(JSONValue.object(plan).serialized(), out_json)
+  }
+}
+
+@c @implementation
 public func qwen_model_info(
   _ model: qwen_model?, _ out_json: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?
 ) -> qwen_status {

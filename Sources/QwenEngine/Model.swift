@@ -14,7 +14,9 @@ package final class Model: Sendable {
   let network: LanguageModel?
   let defaults: GenerationDefaults
   let settings: OpenSettings
-  /// Bytes of all tensors.
+  /// What its sessions were promised, where there is a "max_memory".
+  let memory = MemoryLedger()
+  /// Bytes of all weights in memory, mapped ones included.
   package let weightBytes: Int
 
   /// Ids from here on have no text and are never sampled.
@@ -35,6 +37,7 @@ package final class Model: Sendable {
     let settings = OpenSettings(options)
     self.settings = settings
     self.path = path
+    if settings.needsPlan { try MemoryPlan(path: path, options: options).check() }
     do {
       let parts = try ModelParts(path, settings, progress)
       configuration = parts.configuration
@@ -67,6 +70,11 @@ struct OpenSettings: Sendable {
   var threads: Int
   var isExact: Bool
   var usesOpenBLAS: Bool
+  /// Most bytes that weights and sessions may take together.
+  var maximumMemory: Int?
+
+  /// Whether opening allocates what may be too much, so that sizes are looked at first.
+  var needsPlan: Bool { !isVocabularyOnly && (maximumMemory != nil || mode == .copy) }
 
   init(_ options: JSONObject) {
     switch options["load"]?.string {
@@ -77,6 +85,7 @@ struct OpenSettings: Sendable {
     let asked = options["threads"]?.int ?? 0
     threads = min(asked > 0 ? asked : WorkerPool.processorCount, WorkerPool.maximumThreads)
     usesOpenBLAS = options["matmul"]?.string == "openblas"
+    maximumMemory = options["max_memory"].flatMap(ByteSize.init)?.bytes
     isExact = options["compute"]?.string == "float32" || usesOpenBLAS
   }
 }
@@ -99,9 +108,7 @@ private struct ModelParts {
       }
     let files = try ModelFiles.open(
       path: path, mode: settings.mode, progress: reading,
-      layout: {
-        StorageFormat.ggml($0).map { BlockLayout(elements: $0.blockElements, bytes: $0.blockBytes) }
-      })
+      layout: BlockLayout.of)
     try ModelParts.report("tokenizer", 0, progress)
     let archive: TensorArchive?
     switch files {
@@ -131,7 +138,8 @@ private struct ModelParts {
       network = try LanguageModel(configuration, archive) { fraction in
         progress?("weights", fraction) ?? true
       }
-      weightBytes = archive.byteCount
+      weightBytes = try WeightPlan(configuration, archive, isMapped: settings.mode == .map)
+        .byteCount
     } else {
       network = nil
       weightBytes = 0

@@ -16,6 +16,8 @@ package final class Session: @unchecked Sendable {
   let workspace: Workspace
   let logits: FloatBuffer
   let chunk: Int
+  /// What the session was promised.
+  private let plan: SessionPlan
   private let cacheElement: KVShape.Element
   /// The model's, with this session's wishes for long contexts.
   let configuration: ModelConfiguration
@@ -23,9 +25,6 @@ package final class Session: @unchecked Sendable {
   private let isPlanned: Bool
   /// The evaluated tokens; as many as `sequence.length`.
   package private(set) var tokens: [Int32] = []
-
-  /// Longest context that is taken where nobody asks.
-  static let defaultContext = 8192
 
   /// `options` is checked. Throws `.memory` if the buffers of a step can't be had, `.option` for a context
   /// the model can't serve.
@@ -39,9 +38,9 @@ package final class Session: @unchecked Sendable {
     let c = model.configuration.with(wishes)
     configuration = c
     self.isPlanned = isPlanned
-    context = options["context"]?.int ?? min(c.contextLength, Session.defaultContext)
-    chunk = options["prefill_chunk"]?.int ?? 128
-    cacheElement = options["kv_cache"]?.string.flatMap(KVShape.Element.init) ?? .f16
+    plan = SessionPlan(c, options: options, threads: model.settings.threads)
+    try model.promise(plan, sessionLimit: options["max_memory"].flatMap(ByteSize.init)?.bytes)
+    (context, chunk, cacheElement) = (plan.context, plan.chunk, plan.element)
     self.model = model
     self.network = network
     do {
@@ -52,11 +51,17 @@ package final class Session: @unchecked Sendable {
         isExact: model.settings.isExact, control: control,
         blas: model.settings.usesOpenBLAS ? OpenBLAS.shared : nil)
       logits = try FloatBuffer(count: c.vocabularyRows)
-    } catch { throw EngineError(error) }
+    } catch {
+      model.memory.release(plan)
+      throw EngineError(error)
+    }
     WorkerPool.shared.retain()
   }
 
-  deinit { WorkerPool.shared.release() }
+  deinit {
+    WorkerPool.shared.release()
+    model.memory.release(plan)
+  }
 
   /// Forgets every token.
   package func reset() { truncate(0) }
@@ -77,12 +82,8 @@ package final class Session: @unchecked Sendable {
       "memory": [
         "kv_bytes": .integer(sequence.cache.byteCount),
         "kv_bytes_per_token": .integer(shape.pageBytes / KVShape.pagePositions),
-        "kv_bytes_at_context": .integer(
-          (context + KVShape.pagePositions - 1) / KVShape.pagePositions * shape.pageBytes),
-        "workspace_bytes": .integer(
-          Workspace.byteCount(
-            configuration, maximumTokens: workspace.maximumTokens,
-            threads: model.settings.threads) + logits.count * 4),
+        "kv_bytes_at_context": .integer(plan.cacheBytes(context)),
+        "workspace_bytes": .integer(plan.workspaceBytes),
       ],
     ]
     if let alpha = sequence.plan?.alpha, alpha != 1 { info["ntk_alpha"] = .number(alpha) }

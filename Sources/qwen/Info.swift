@@ -4,14 +4,31 @@ extension Subcommand {
   static let info = Subcommand(
     name: "info", operands: "MODEL", summary: "Tells what a model is and what it needs.",
     operandCount: 1...1,
-    options: [Option("json", nil, "Write the facts as JSON.")], sections: ["open"]
+    options: [
+      Option("json", nil, "Write the facts as JSON."),
+      Option("plan", nil, "Tell what it would take in memory, without loading it."),
+    ], sections: ["open", "session", "plan"]
   ) { invocation throws(Failure) in
+    if invocation.has("plan") { return try writePlan(invocation) }
     let model = try Model(path: invocation.operands[0], options: invocation.given["open"])
     let text = try model.info()
     if invocation.has("json") { return Terminal.writeLine(text) }
     var lines = ""
     writeFacts(try readAnswer(text), indent: 0, into: &lines)
     Terminal.write(lines)
+  }
+
+  /// The plan of memory, as JSON or as text.
+  private static func writePlan(_ invocation: Invocation) throws(Failure) {
+    var options: [(key: String, value: JSON)] = []
+    for section in ["open", "session", "plan"] {
+      for option in invocation.given.list(section)
+      where !options.contains(where: { $0.key == option.key }) { options.append(option) }
+    }
+    let settings = JSON.object(options).text
+    let text = try takeText { qwen_model_plan(invocation.operands[0], settings, $0) }
+    if invocation.has("json") { return Terminal.writeLine(text) }
+    Terminal.write(planText(try readAnswer(text)))
   }
 
   static let describe = Subcommand(

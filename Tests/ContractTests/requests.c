@@ -186,6 +186,15 @@ static void check_lives(const char* path) {
                "a model is no session");
   qwen_session_close((qwen_session)(void*)model);
   qwen_model_close((qwen_model)(void*)session);
+  {
+    char* plan = (char*)model;
+    check_status(qwen_model_plan(NULL, NULL, &plan), QWEN_ERROR_ARGUMENT, "a plan of no path");
+    check(plan == NULL, "a refused plan leaves no text");
+    check_status(qwen_model_plan("/nowhere", NULL, NULL), QWEN_ERROR_ARGUMENT, "a plan for nobody");
+    check_status(qwen_model_plan("/nowhere", NULL, &plan), QWEN_ERROR_IO, "a plan of nothing");
+    check_status(qwen_model_plan("/nowhere", "{\"max_memory\":\"lots\"}", &plan), QWEN_ERROR_OPTION,
+                 "a plan with an impossible limit");
+  }
   check_status(qwen_model_info(model, &text), QWEN_OK,
                "closing with the wrong function does nothing");
   qwen_string_free(text);

@@ -171,6 +171,9 @@ static int file_case(const Target *target, unsigned long iteration) {
     snprintf(path, sizeof path, "%s", work);
   }
   qwen_model model = NULL;
+  char *plan = NULL;
+  qwen_model_plan(path, NULL, &plan);
+  qwen_string_free(plan);
   const char *options = random_below(&random, 2) == 0 ? "{\"load\":\"map\"}" : "{\"load\":\"copy\"}";
   const int opened = qwen_model_open(&model, path, options, NULL, NULL) == QWEN_OK;
   if (opened) use(model);

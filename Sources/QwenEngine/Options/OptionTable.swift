@@ -21,6 +21,8 @@ package struct Option: Sendable {
     case biases
     /// One of the words, or a list of strings.
     case wordOrStrings([String])
+    /// A number of bytes: an integer, or text with a unit, as "24 GiB".
+    case bytes
   }
 
   package let name: String
@@ -121,6 +123,7 @@ extension Option {
           Int32($0.key) ?? -1 >= 0 && $0.value.double.map { abs($0) <= 1e9 } ?? false
         })
       else { throw wrong(value) }
+    case .bytes: if ByteSize(value) == nil { throw wrong(value) }
     case .strings:
       guard value.string != nil || value.array?.allSatisfy({ $0.string != nil }) == true else {
         throw wrong(value)
@@ -151,6 +154,7 @@ extension Option {
     case .choice(let values): "one of " + values.map(String.init).joined(separator: ", ")
     case .biases: "an object from token ids to numbers from -1e9 to 1e9"
     case .strings: "a string or a list of strings"
+    case .bytes: "a number of bytes up to 2^50, or text with a unit, as \"24 GiB\""
     case .integers(let range):
       "a list of integers from \(range.lowerBound) to \(range.upperBound)"
     case .wordOrStrings(let words):

@@ -23,6 +23,10 @@ extension OptionTable {
         "matmul", .word(["auto", "openblas"]), default: "auto",
         "openblas hands products of float weights to the system's OpenBLAS, without our promise of equal bits."
       ),
+      Option(
+        "max_memory", .bytes, default: nil,
+        "Most bytes that weights, mapped ones included, and all sessions of the model may take; more is an error before it is allocated. Default: a session may not need more than the machine has."
+      ),
     ])
 
   /// Options of opening a session.
@@ -53,7 +57,24 @@ extension OptionTable {
       Option(
         "yarn", .number(1...1024), default: nil,
         "Factor by which YaRN extends the trained length; default: the model's own."),
+      Option(
+        "max_memory", .bytes, default: nil,
+        "Most bytes that the session may take: its whole context and the buffers of a step."),
     ])
+
+  /// Options of a plan besides those of opening and of a session, which it takes too.
+  package static let plan = OptionTable(
+    section: "plan",
+    options: [
+      Option(
+        "contexts", .integers(1...largeCount), default: nil,
+        "Contexts whose memory is listed; default: powers of two from 2048 to the model's length.")
+    ])
+
+  /// Everything that a plan takes; "max_memory" is that of the model.
+  package static let planning = OptionTable(
+    section: "plan",
+    options: plan.options + open.options + session.options.filter { $0.name != "max_memory" })
 
   /// Options of one run.
   package static let generate = OptionTable(
@@ -158,7 +179,7 @@ extension OptionTable {
     ])
 
   /// Every table, in the order of the documentation.
-  package static let all: [OptionTable] = [.open, .session, .generate]
+  package static let all: [OptionTable] = [.open, .session, .plan, .generate]
 
   /// The tables as JSON: {"open": [{"name", "type", "default", "minimum", "maximum", "values", "sentence"}]}.
   package static func describe() -> JSONValue {
@@ -193,6 +214,7 @@ extension Option {
       object["values"] = .array(words.map { .string($0) })
     case .biases: object["type"] = "object of numbers"
     case .strings: object["type"] = "strings"
+    case .bytes: object["type"] = "integer or string"
     case .integers: object["type"] = "integers"
     case .wordOrStrings(let words):
       object["type"] = "string or strings"

@@ -38,7 +38,7 @@ struct WeightSource {
   ) throws(FormatError) -> Matrix {
     let entry = try find(name)
     guard entry.shape == shape else { throw wrongShape(entry, shape) }
-    let format = try storage(entry)
+    let format = try StorageFormat.of(entry)
     do {
       return try unsafe Matrix(
         format: format, rows: rows, columns: columns, address: entry.region.address,
@@ -54,7 +54,7 @@ struct WeightSource {
     guard entry.shape == [count] || entry.shape == [1, count] else {
       throw wrongShape(entry, [count])
     }
-    let format = try storage(entry)
+    let format = try StorageFormat.of(entry)
     do {
       let matrix = try unsafe Matrix(
         format: format, rows: 1, columns: count, address: entry.region.address,
@@ -91,19 +91,6 @@ struct WeightSource {
     throw FormatError(
       .malformed, path: archive.path, "has no tensor \"\(escaped(name))\"",
       hint: "the configuration and the weights don't belong together, or a shard is missing")
-  }
-
-  private func storage(_ entry: TensorEntry) throws(FormatError) -> StorageFormat {
-    let format: StorageFormat? =
-      switch entry.type {
-      case .ggml(let type): StorageFormat.ggml(type)
-      case .named(let name): StorageFormat.safetensors(name)
-      }
-    if let format { return format }
-    throw FormatError(
-      .unsupported, path: entry.region.owner.path,
-      "tensor \"\(escaped(entry.name))\" has the element type \(entry.type)",
-      hint: "this build reads \(StorageFormat.all.map(\.name).joined(separator: ", "))")
   }
 
   private func wrongShape(_ entry: TensorEntry, _ wanted: [Int]) -> FormatError {

@@ -126,6 +126,26 @@ class Model(Owned):
         )
         return cls(path, progress=progress, **options)
 
+    @staticmethod
+    def plan(path: Union[str, "os.PathLike[str]"], **options: Any) -> Dict[str, Any]:
+        """What a model and a session of it would take in memory, from the headers of its files.
+
+        Args:
+            path: as in `Model`.
+            **options: those of `Model` and of `Session` together, and ``contexts``, a list of context
+                lengths to look at.
+
+        Returns:
+            ``weights``, ``session``, ``total_bytes``, ``fits``, ``contexts``, ``memory``; sizes in bytes.
+
+        Raises:
+            QwenError: as `Model`.
+        """
+        library, out = _native.library(), ctypes.c_void_p()
+        settings = _native.encode_options(options)
+        library.call("qwen_model_plan", os.fsencode(os.fspath(path)), settings, ctypes.byref(out))
+        return library.take_json(out)
+
     @property
     def path(self) -> str:
         """The path it was opened with."""
