@@ -6,7 +6,7 @@
  *  - Status. A function that can fail returns qwen_status: QWEN_OK (0), or a negative error, or one
  *    of the positive states its comment names. Outputs come last; on failure they are set to NULL or 0.
  *    qwen_last_error() then has the sentence for the calling thread: where, what, what to do.
- *  - Handles. qwen_model and qwen_session are opaque. NULL, closed, foreign or garbage handles are
+ *  - Handles. qwen_model, qwen_session, qwen_sampler and qwen_batch are opaque. NULL, closed, foreign or garbage handles are
  *    refused with QWEN_ERROR_HANDLE, never dereferenced. Closing NULL or a closed handle is harmless.
  *  - Text is UTF-8 with a byte length beside it; length QWEN_NUL means NUL-terminated. Text given by the
  *    library is always NUL-terminated as well.
@@ -81,11 +81,26 @@ const char *qwen_last_error(void);
 /* The same as JSON: {"status", "name", "message", "path"?, "offset"?, "key"?, "hint"?}. Same lifetime. */
 const char *qwen_last_error_json(void);
 
-/* What this build can do, as JSON: what = "build", "cpu", "formats", "models", "options", "errors". */
+/* What this build can do, as JSON: what = "build", "cpu", "formats", "models", "options", "errors"; or what this
+ * process has done with it: "metrics" (open handles, runs, tokens, seconds, failed calls). */
 qwen_status qwen_describe(const char *what, char **out_json);
 
 /* Frees a char * that the library handed out. NULL is allowed. */
 void qwen_string_free(char *text);
+
+enum {
+  QWEN_LOG_ERROR = 1,   /* a broken promise inside the library */
+  QWEN_LOG_WARNING = 2, /* a call that failed, with its sentence */
+  QWEN_LOG_INFO = 3,    /* models and sessions opened and closed */
+  QWEN_LOG_DEBUG = 4    /* each run: its counts and times */
+};
+
+/* Called for each line, on whatever thread it came up in. Text of prompts and answers is never logged. */
+typedef void (*qwen_log_callback)(int32_t level, const char *message, void *user);
+
+/* Sends lines up to a level to a callback; NULL, the beginning, sends none. The callback must not call the library.
+ * When this returns, a line of the callback before may still be under way in another thread. Any thread. */
+void qwen_set_log(qwen_log_callback callback, void *user, int32_t level);
 
 /* ---- Models -------------------------------------------------------------------------------------- */
 
@@ -131,6 +146,10 @@ qwen_status qwen_tokenize(qwen_model model, const char *text, size_t length, con
 qwen_status qwen_detokenize(qwen_model model, const int32_t *ids, size_t count,
                             const char *options_json, char *text, size_t capacity, size_t *length);
 
+/* The bytes of one token, which need not be UTF-8, by the buffer protocol; a NUL behind them where capacity allows.
+ * A token without text has none. */
+qwen_status qwen_token_text(qwen_model model, int32_t id, char *bytes, size_t capacity, size_t *length);
+
 /* The id of the token with exactly this text, control tokens included, or -1 in *id. */
 qwen_status qwen_token_id(qwen_model model, const char *text, size_t length, int32_t *id);
 
@@ -148,6 +167,34 @@ qwen_status qwen_session_info(qwen_session session, char **out_json);
 /* Forgets everything said; the next run starts from an empty cache. */
 qwen_status qwen_session_reset(qwen_session session);
 
+/* The tokens that the session holds, by the buffer protocol. */
+qwen_status qwen_session_tokens(qwen_session session, int32_t *ids, size_t capacity, size_t *count);
+
+/* Forgets the tokens from position on; 0 <= position <= number of tokens. */
+qwen_status qwen_session_rewind(qwen_session session, size_t position);
+
+/* Opens a second session that goes on from where this one is. Nothing is copied: both share the keys and values so
+ * far, and copy a page of 64 positions when they first write to it. The first one may be closed. */
+qwen_status qwen_session_fork(qwen_session *out, qwen_session session);
+
+/* Saves the tokens and their keys and values, to a file that is there as a whole or not at all (the old one stays
+ * until the new one is on the disk), or to a caller's buffer by the buffer protocol, in bytes. The draft model is not
+ * part of it. */
+qwen_status qwen_session_save(qwen_session session, const char *path);
+qwen_status qwen_session_save_buffer(qwen_session session, void *bytes, size_t capacity, size_t *size);
+
+/* Puts a saved state in the place of what the session holds. It is checked before anything changes: damage is
+ * QWEN_ERROR_FORMAT; the state of another model, "compute", "kv_cache" or long-context option is
+ * QWEN_ERROR_UNSUPPORTED and the sentence names it; more tokens than the context is QWEN_ERROR_CONTEXT. A state that
+ * someone made up can change what the session says, and nothing else. */
+qwen_status qwen_session_load(qwen_session session, const char *path);
+qwen_status qwen_session_load_buffer(qwen_session session, const void *bytes, size_t size);
+
+/* Gives a session a smaller model with the same vocabulary, which guesses ahead in runs with "speculative": "draft";
+ * NULL takes it away. The session keeps what it needs of it alive. Answers stay the same to the bit. Another
+ * vocabulary is QWEN_ERROR_UNSUPPORTED. */
+qwen_status qwen_session_set_draft(qwen_session session, qwen_model draft);
+
 /* Stops the run that is under way, in prefill as in decode, within 50 ms; a run that has begun to answer
  * keeps what it said and finishes with "cancelled". Any thread, any signal handler. A session without a
  * run ignores it. */
@@ -161,7 +208,8 @@ void qwen_session_close(qwen_session session);
 enum {
   QWEN_EVENT_TEXT = 1,     /* text: a piece of the answer, whole characters only */
   QWEN_EVENT_PROGRESS = 2, /* the prompt is being read: fraction from 0 to 1 */
-  QWEN_EVENT_DONE = 3      /* the run is over: text is the result JSON, as out_json would give it */
+  QWEN_EVENT_DONE = 3,     /* the run is over: text is the result JSON, as out_json would give it */
+  QWEN_EVENT_ERROR = 9     /* batches only: the request failed */
 };
 
 /* One event of a run. Read no member beyond size. All pointers live until the callback returns, or until
@@ -179,8 +227,7 @@ typedef struct qwen_event {
 enum {
   QWEN_CONTINUE = 0, /* go on */
   QWEN_STOP = 1,     /* stop, keep what was said */
-  QWEN_CANCEL = 2    /* stop and undo: the call returns QWEN_ERROR_CANCELLED and nothing it added stays in the
-                      * session; of what was cached before, the part that its prompt shared stays */
+  QWEN_CANCEL = 2    /* stop and undo: the call returns QWEN_ERROR_CANCELLED and the session is as before */
 };
 
 /* Called for each event, on the thread that called in, never after that call returned. Returns
@@ -194,8 +241,10 @@ typedef int32_t (*qwen_event_callback)(const qwen_event *event, void *user);
  * be NULL. *out_json, which may be NULL if not wanted: {"text", "ids", "finish_reason":
  * "stop"|"length"|"cancelled"|"deadline", "stop_match"? (the stop text, or the id of the stop token), "usage":
  * {"prompt_tokens", "cached_tokens", "evaluated_tokens", "completion_tokens"}, "timings": {"prefill_seconds",
- * "decode_seconds", "prefill_tokens_per_second", "decode_tokens_per_second"}, "seed", "logprobs"?,
- * "effective_options"}. */
+ * "decode_seconds", "prefill_tokens_per_second", "decode_tokens_per_second"}, "speculation"?: {"steps",
+ * "drafted", "accepted"}, "seed", "logprobs"?, "effective_options", "replay": {"library", "model",
+ * "instruction_set", "open", "session", "request"}}: the request in it, sent to a session opened with these options
+ * on the model with this fingerprint, gives the same bytes on the same instruction set. */
 qwen_status qwen_generate(qwen_session session, const char *prompt, size_t length,
                           const char *options_json, qwen_event_callback on_event, void *user,
                           char **out_json);
@@ -233,6 +282,73 @@ qwen_status qwen_logits(qwen_session session, const int32_t *ids, size_t count, 
  * The session's conversation is replaced by ids. */
 qwen_status qwen_score(qwen_session session, const int32_t *ids, size_t count, float *logprobs,
                        size_t capacity, size_t *written);
+
+/* A vector for a text: hidden_size floats, the final hidden states of its tokens pooled. options, section "embed":
+ * {"pooling": "mean" | "last", "normalize": true, ...}. The session's conversation is replaced by the text. */
+qwen_status qwen_embed(qwen_session session, const char *text, size_t length, const char *options_json,
+                       float *values, size_t capacity, size_t *count);
+
+/* ---- For hosts with a loop of their own ------------------------------------------------------------ */
+
+/* Evaluates ids behind what the session holds. QWEN_ERROR_CONTEXT if they do not fit; when cancelled, whole chunks
+ * that were evaluated before stay (see qwen_session_tokens). */
+qwen_status qwen_session_feed(qwen_session session, const int32_t *ids, size_t count);
+
+/* Logits behind token row of the ids fed last (negative: from the end, -1 for the last): vocab_size floats. At hand
+ * are the last "prefill_chunk" tokens, until anything else is evaluated in the session. */
+qwen_status qwen_session_logits(qwen_session session, int64_t row, float *values, size_t capacity,
+                                size_t *count);
+
+/* Chooses tokens as a run does, with a random generator of its own. One call at a time, else QWEN_ERROR_BUSY. */
+typedef struct qwen_sampler_s *qwen_sampler;
+
+/* Options, section "sampler": {"temperature": 0.8, "top_p": 0.9, "seed": 1, ...}. model may be NULL; with one its
+ * defaults fill in what the options do not say, and ids without text are never chosen. */
+qwen_status qwen_sampler_open(qwen_sampler *out, qwen_model model, const char *options_json);
+
+/* The tokens that may follow, likeliest first, and their probabilities, by the buffer protocol. history: the
+ * tokens so far, all of which count for penalties. logits: one float for each of vocab rows; they are not changed.
+ * Nothing is drawn. */
+qwen_status qwen_sampler_distribution(qwen_sampler sampler, const int32_t *history, size_t history_count,
+                                      const float *logits, size_t vocab, int32_t *ids,
+                                      float *probabilities, size_t capacity, size_t *count);
+
+/* Draws the token that follows. */
+qwen_status qwen_sampler_sample(qwen_sampler sampler, const int32_t *history, size_t history_count,
+                                const float *logits, size_t vocab, int32_t *id);
+
+void qwen_sampler_close(qwen_sampler sampler);
+
+/* ---- Batches --------------------------------------------------------------------------------------- */
+
+/* Many requests of one model answered together: each step passes over the weights once for all of them. Every answer
+ * is, to the bit, the one that a session of its own would give. */
+typedef struct qwen_batch_s *qwen_batch;
+
+/* Called for each event of a request, on the thread that called qwen_batch_step. QWEN_EVENT_DONE has the result;
+ * QWEN_EVENT_ERROR has, as text, what qwen_last_error_json would say. Returns QWEN_CONTINUE, QWEN_STOP (keep what was
+ * said, DONE follows) or QWEN_CANCEL (no further event). */
+typedef int32_t (*qwen_batch_callback)(int64_t request, const qwen_event *event, void *user);
+
+/* Opens a batch. Options, section "batch": {"max_sequences": 8, "context": 4096, ...}; context is that of each
+ * request. */
+qwen_status qwen_batch_open(qwen_batch *out, qwen_model model, const char *options_json);
+
+/* Queues a request as for qwen_begin and returns its number; it is taken up as soon as there is room. Any thread, also
+ * during a step. "speculative" has no effect here. */
+qwen_status qwen_batch_submit(qwen_batch batch, const char *request_json, int64_t *request);
+
+/* One pass: a token of each answer under way, and as much of the waiting prompts as a step takes. *remaining, which
+ * may be NULL, receives the number of requests that are not over: call again until it is 0. on_event may be NULL.
+ * On an error, all requests are as before. */
+qwen_status qwen_batch_step(qwen_batch batch, qwen_batch_callback on_event, void *user, size_t *remaining);
+
+/* Ends a request at the next step; what was said stays, and its DONE event follows. A number that is not live is
+ * QWEN_ERROR_ARGUMENT. Any thread. */
+qwen_status qwen_batch_cancel(qwen_batch batch, int64_t request);
+
+/* Closes a batch; its requests end without an event. A step that another thread has under way is cancelled first. */
+void qwen_batch_close(qwen_batch batch);
 
 #ifdef __cplusplus
 }

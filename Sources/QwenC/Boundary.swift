@@ -10,6 +10,7 @@ func call(_ body: () throws(CallError) -> Void) -> qwen_status {
     return qwen_status(QWEN_OK)
   } catch {
     LastError.set(error)
+    Metrics.countFailure(error)
     return error.status
   }
 }

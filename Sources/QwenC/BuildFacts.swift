@@ -7,7 +7,8 @@ enum BuildFacts {
     switch what {
     case "build":
       return [
-        "version": "0.1.0", "abi_version": 1, "openblas": "opened on demand",
+        "version": .string(libraryVersion), "abi_version": .integer(Int(abiVersion)),
+        "openblas": "opened on demand",
         "architecture": .string(architecture),
       ]
     case "cpu": return EngineFacts.cpu

@@ -47,6 +47,49 @@ final class SessionCell: @unchecked Sendable {
   }
 }
 
+/// One call at a time.
+final class Gate: Sendable {
+  private let busy = Atomic<Bool>(false)
+
+  /// Runs `body` unless another call is inside.
+  func enter<R>(_ noun: String, _ body: () throws(CallError) -> R) throws(CallError) -> R {
+    guard busy.compareExchange(expected: false, desired: true, ordering: .acquiring).exchanged
+    else {
+      throw CallError(
+        QWEN_ERROR_BUSY, "the \(noun) is at work in another call",
+        hint: "wait for it, or open another \(noun)")
+    }
+    defer { busy.store(false, ordering: .releasing) }
+    return try body()
+  }
+}
+
+/// What a sampler handle stands for.
+final class SamplerCell: Sendable {
+  let sampler: HostSampler
+  private let gate = Gate()
+
+  init(_ sampler: HostSampler) { self.sampler = sampler }
+
+  func exclusively<R>(_ body: () throws(CallError) -> R) throws(CallError) -> R {
+    try gate.enter("sampler", body)
+  }
+}
+
+/// What a batch handle stands for.
+final class BatchCell: @unchecked Sendable {
+  let batch: Batch
+  /// Of the event handed out last; touched only while a step is under way.
+  let event = EventBox()
+  private let gate = Gate()
+
+  init(_ batch: Batch) { self.batch = batch }
+
+  func exclusively<R>(_ body: () throws(CallError) -> R) throws(CallError) -> R {
+    try gate.enter("batch", body)
+  }
+}
+
 extension CallError {
   static var busy: CallError {
     CallError(

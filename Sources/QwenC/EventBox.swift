@@ -5,7 +5,9 @@ internal import QwenEngine
 /// A C event and the text it points to, valid until the next `fill`.
 @safe final class EventBox {
   let event = UnsafeMutablePointer<qwen_event>.allocate(capacity: 1)
+  /// Memory for the text, kept from event to event.
   private var text: UnsafeMutablePointer<CChar>?
+  private var capacity = 0
 
   init() { unsafe event.initialize(to: qwen_event()) }
 
@@ -16,32 +18,46 @@ internal import QwenEngine
 
   /// Describes `source`; false if there is no memory for its text.
   func fill(_ source: RunEvent) -> Bool {
-    var content = ""
-    unsafe event.pointee = qwen_event()
-    unsafe event.pointee.size = UInt32(MemoryLayout<qwen_event>.size)
-    unsafe event.pointee.id = -1
     switch source {
     case .progress(let fraction):
-      unsafe event.pointee.kind = Int32(QWEN_EVENT_PROGRESS)
+      guard fill(kind: QWEN_EVENT_PROGRESS, content: "") else { return false }
       unsafe event.pointee.fraction = fraction
     case .text(let piece, let id, let logprob):
-      unsafe event.pointee.kind = Int32(QWEN_EVENT_TEXT)
+      guard fill(kind: QWEN_EVENT_TEXT, content: piece) else { return false }
       unsafe event.pointee.id = id
       unsafe event.pointee.logprob = logprob
-      content = piece
     case .done(let result):
-      unsafe event.pointee.kind = Int32(QWEN_EVENT_DONE)
-      content = result.json.serialized()
+      return fill(kind: QWEN_EVENT_DONE, content: result.json.serialized())
     }
-    unsafe free(text)
-    guard let (copy, count) = unsafe copyOut(content) else {
-      unsafe text = nil
-      return false
-    }
-    unsafe text = copy
-    unsafe event.pointee.text = UnsafePointer(copy)
-    unsafe event.pointee.length = count
     return true
+  }
+
+  /// An event of a kind with a text; false if there is no memory for it.
+  func fill(kind: Int, content: String) -> Bool {
+    var content = content
+    return content.withUTF8 { bytes in
+      guard reserve(bytes.count + 1), let text = unsafe text else { return false }
+      if let start = bytes.baseAddress {
+        unsafe UnsafeMutableRawPointer(text).copyMemory(from: start, byteCount: bytes.count)
+      }
+      unsafe text[bytes.count] = 0
+      unsafe event.pointee = qwen_event()
+      unsafe event.pointee.size = UInt32(MemoryLayout<qwen_event>.size)
+      unsafe event.pointee.kind = Int32(kind)
+      unsafe event.pointee.id = -1
+      unsafe event.pointee.text = UnsafePointer(text)
+      unsafe event.pointee.length = bytes.count
+      return true
+    }
+  }
+
+  private func reserve(_ count: Int) -> Bool {
+    if count <= capacity { return true }
+    let size = max(256, count + count / 2)
+    unsafe free(text)
+    unsafe text = malloc(size)?.assumingMemoryBound(to: CChar.self)
+    capacity = unsafe text == nil ? 0 : size
+    return capacity > 0
   }
 }
 

@@ -28,6 +28,9 @@ final class HandleTable<Object: AnyObject & Sendable>: Sendable {
     self.noun = noun
   }
 
+  /// Live handles.
+  var count: Int { state.withLock { $0.slots.count - $0.free.count } }
+
   /// Enters an object and returns its handle.
   func insert(_ object: Object) -> OpaquePointer? {
     let process = getpid()
@@ -94,4 +97,6 @@ final class HandleTable<Object: AnyObject & Sendable>: Sendable {
 }
 
 let models = HandleTable<ModelCell>(kind: 0x4D, noun: "model")
+let samplers = HandleTable<SamplerCell>(kind: 0x50, noun: "sampler")
+let batches = HandleTable<BatchCell>(kind: 0x42, noun: "batch")
 let sessions = HandleTable<SessionCell>(kind: 0x53, noun: "session")

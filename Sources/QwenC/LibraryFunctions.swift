@@ -7,7 +7,10 @@ internal import QwenFormats
 public func qwen_version() -> UnsafePointer<CChar>? { unsafe staticText("0.1.0") }
 
 @c @implementation
-public func qwen_abi_version() -> Int32 { 1 }
+public func qwen_abi_version() -> Int32 { abiVersion }
+
+/// Version of the interface.
+let abiVersion: Int32 = 2
 
 @c @implementation
 public func qwen_status_name(_ status: qwen_status) -> UnsafePointer<CChar>? {
@@ -29,6 +32,11 @@ public func qwen_last_error_json() -> UnsafePointer<CChar>? {
 public func qwen_string_free(_ text: UnsafeMutablePointer<CChar>?) { unsafe free(text) }
 
 @c @implementation
+public func qwen_set_log(
+  _ callback: qwen_log_callback?, _ user: UnsafeMutableRawPointer?, _ level: Int32
+) { unsafe Log.set(callback, user, level) }
+
+@c @implementation
 public func qwen_describe(
   _ what: UnsafePointer<CChar>?, _ out_json: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?
 ) -> qwen_status {
@@ -39,7 +47,9 @@ public func qwen_describe(
     guard let value = description(name) else {
       throw CallError(
         QWEN_ERROR_ARGUMENT, "nothing is known of \"\(escaped(name))\"",
-        hint: "there are \"build\", \"cpu\", \"formats\", \"models\", \"options\", \"errors\"")
+        hint:
+          "there are \"build\", \"cpu\", \"formats\", \"models\", \"options\", \"errors\", \"metrics\""
+      )
     }
     try unsafe give(value.serialized(), out_json)
   }
@@ -47,6 +57,7 @@ public func qwen_describe(
 
 private func description(_ what: String) -> JSONValue? {
   switch what {
+  case "metrics": return Metrics.description
   case "options": return OptionTable.describe()
   case "errors":
     let list = statusNames.map { entry -> JSONValue in

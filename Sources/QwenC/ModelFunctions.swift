@@ -21,6 +21,10 @@ public func qwen_model_open(
       try Model(path: path, options: try OptionTable.open.parse(options), progress: report)
     }
     unsafe out.pointee = models.insert(ModelCell(model))
+    Log.write(QWEN_LOG_INFO) {
+      "model opened: \(escapedPath(path)), \(model.configuration.family.rawValue), "
+        + "\(model.weightBytes) bytes of weights"
+    }
   }
 }
 
@@ -54,7 +58,10 @@ public func qwen_model_info(
 }
 
 @c @implementation
-public func qwen_model_close(_ model: qwen_model?) { _ = unsafe models.remove(model) }
+public func qwen_model_close(_ model: qwen_model?) {
+  guard let cell = unsafe models.remove(model) else { return }
+  Log.write(QWEN_LOG_INFO) { "model closed: \(escapedPath(cell.model.path))" }
+}
 
 @c @implementation
 public func qwen_tokenize(

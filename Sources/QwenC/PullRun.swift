@@ -68,6 +68,7 @@ internal import QwenEngine
     var failure: CallError?
     do {
       while let event = try run.next() {
+        if case .done(let result) = event { Metrics.count(result) }
         if !push(event) { break }
       }
     } catch { failure = CallError(error) }

@@ -16,6 +16,7 @@ public func qwen_session_open(
       try Session(model, options: try OptionTable.session.parse(options))
     }
     unsafe out.pointee = sessions.insert(SessionCell(session))
+    Log.write(QWEN_LOG_INFO) { "session opened: context \(session.info["context"]?.int ?? 0)" }
   }
 }
 
@@ -49,6 +50,7 @@ public func qwen_session_cancel(_ session: qwen_session?) -> qwen_status {
 public func qwen_session_close(_ session: qwen_session?) {
   guard let cell = unsafe sessions.remove(session) else { return }
   cell.shutDown()
+  Log.write(QWEN_LOG_INFO) { "session closed" }
 }
 
 @c @implementation
@@ -103,18 +105,23 @@ private func push(
   _ cell: SessionCell, _ request: Request, _ callback: qwen_event_callback?,
   _ user: UnsafeMutableRawPointer?, _ out: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?
 ) throws(CallError) {
-  var run = try engine { () throws(EngineError) in try Run(cell.session, request) }
+  var run = try engine { () throws(EngineError) in
+    try unsafe Run(cell.session, request, keepsPast: callback != nil)
+  }
   let box = EventBox()
   var result: RunResult?
   while let event = try engine({ () throws(EngineError) in try run.next() }) {
-    if case .done(let finished) = event { result = finished }
+    if case .done(let finished) = event {
+      result = finished
+      Metrics.count(finished)
+    }
     guard let callback = unsafe callback else { continue }
     guard box.fill(event) else {
       throw CallError(QWEN_ERROR_MEMORY, "there is no memory for an event")
     }
     let answer = unsafe callback(box.event, user)
     if answer == Int32(QWEN_CANCEL) {
-      run.undo()
+      try engine { () throws(EngineError) in try run.undo() }
       throw CallError(QWEN_ERROR_CANCELLED, "the run was cancelled by its callback")
     }
     if answer != Int32(QWEN_CONTINUE), result == nil {

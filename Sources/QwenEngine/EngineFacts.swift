@@ -3,6 +3,9 @@ internal import QwenModel
 internal import QwenTensor
 internal import QwenText
 
+/// Version of the library.
+package let libraryVersion = "0.1.0"
+
 /// What this build can do, as JSON.
 package enum EngineFacts {
   /// Processors and the instruction set in force.
@@ -38,7 +41,8 @@ extension Model {
     let perToken =
       c.kvShape(.f16).layers * c.kvShape(.f16).heads * c.kvShape(.f16).headDim * 2 * 2
     var info: JSONObject = [
-      "path": .string(path), "family": .string(c.family.rawValue),
+      "path": .string(path), "fingerprint": .string(fingerprint),
+      "family": .string(c.family.rawValue),
       "vocab_size": .integer(c.vocabularyRows), "usable_tokens": .integer(usableTokens),
       "hidden_size": .integer(c.hiddenSize), "layers": .integer(c.layerCount),
       "heads": .integer(c.queryHeads), "kv_heads": .integer(c.kvHeads),
@@ -53,6 +57,7 @@ extension Model {
       "defaults": .object(defaults.options), "threads": .integer(settings.threads),
       "memory": [
         "weight_bytes": .integer(weightBytes), "kv_bytes_per_token": .integer(perToken),
+        "prefix_cache_bytes": .integer(prefixCache?.usage.bytes ?? 0),
       ],
     ]
     if let network {

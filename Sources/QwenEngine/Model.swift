@@ -18,6 +18,10 @@ package final class Model: Sendable {
   let memory = MemoryLedger()
   /// Bytes of all weights in memory, mapped ones included.
   package let weightBytes: Int
+  /// Tells this checkpoint from others; 32 hexadecimal digits.
+  package let fingerprint: String
+  /// Pages that its conversations share; nil if they do not.
+  let prefixCache: PrefixCache?
 
   /// Ids from here on have no text and are never sampled.
   var usableTokens: Int { min(tokenizer.usableCount, configuration.vocabularyRows) }
@@ -38,6 +42,8 @@ package final class Model: Sendable {
     self.settings = settings
     self.path = path
     if settings.needsPlan { try MemoryPlan(path: path, options: options).check() }
+    let shared = options["prefix_cache"]?.int ?? 0
+    prefixCache = shared > 0 ? PrefixCache(limit: shared << 20) : nil
     do {
       let parts = try ModelParts(path, settings, progress)
       configuration = parts.configuration
@@ -46,6 +52,7 @@ package final class Model: Sendable {
       defaults = parts.defaults
       network = parts.network
       weightBytes = parts.weightBytes
+      fingerprint = parts.fingerprint
     } catch let error as EngineError {
       throw error
     } catch let error as FormatError {
@@ -75,8 +82,11 @@ struct OpenSettings: Sendable {
 
   /// Whether opening allocates what may be too much, so that sizes are looked at first.
   var needsPlan: Bool { !isVocabularyOnly && (maximumMemory != nil || mode == .copy) }
+  /// The options as they were given.
+  let given: JSONObject
 
   init(_ options: JSONObject) {
+    given = options
     switch options["load"]?.string {
     case "copy": mode = .copy
     case "vocabulary": isVocabularyOnly = true
@@ -98,6 +108,7 @@ private struct ModelParts {
   let defaults: GenerationDefaults
   let network: LanguageModel?
   let weightBytes: Int
+  let fingerprint: String
 
   init(
     _ path: String, _ settings: OpenSettings, _ progress: ((String, Double) -> Bool)?
@@ -144,6 +155,8 @@ private struct ModelParts {
       network = nil
       weightBytes = 0
     }
+    fingerprint = Digest.fingerprint(
+      configuration, tokenizer: tokenizer.fingerprint, archive)
   }
 
   private static func report(

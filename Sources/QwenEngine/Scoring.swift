@@ -14,16 +14,16 @@ extension Session {
       throw EngineError(.argument, "token \(bad) is outside the vocabulary of \(rows)")
     }
     control.begin(deadlineMilliseconds: nil)
-    truncate(min(reusable(ids, length: ids.count), first))
-    _ = try align(to: ids)
+    conversation.truncate(min(conversation.reusable(ids, length: ids.count), first))
+    _ = try conversation.align(to: ids)
     while tokens.count < ids.count {
       let start = tokens.count
-      let end = min(ids.count, start + chunk)
-      let hidden = try evaluate(ids[start..<end])
+      let end = min(ids.count, start + evaluator.maximumTokens)
+      let hidden = try evaluator.evaluate(conversation, ids[start..<end])
       for position in max(first, start)..<max(end, max(first, start)) {
-        try computeLogits(hidden, row: position - start)
-        try unsafe body(
-          position, UnsafeBufferPointer(start: logits.pointer, count: logits.count))
+        try evaluator.computeLogits(hidden, first: position - start, count: 1)
+        try evaluator.check(row: 0)
+        try unsafe body(position, UnsafeBufferPointer(evaluator.row(0)))
       }
     }
   }

@@ -1,152 +1,105 @@
 package import QwenFormats
 internal import QwenModel
 package import QwenTensor
-internal import QwenText
 
-/// One conversation: evaluated tokens, their keys and values, and the memory of a step.
+/// One conversation and the memory that its steps need.
 ///
-/// Serves one run at a time; whoever uses it holds `enter` until `leave`.
+/// Serves one run at a time.
 package final class Session: @unchecked Sendable {
   package let model: Model
-  /// Tokens that a conversation may have.
-  package let context: Int
-  package let control = RunControl()
-  let network: LanguageModel
-  let sequence: Sequence
-  let workspace: Workspace
-  let logits: FloatBuffer
-  let chunk: Int
-  /// What the session was promised.
-  private let plan: SessionPlan
-  private let cacheElement: KVShape.Element
-  /// The model's, with this session's wishes for long contexts.
-  let configuration: ModelConfiguration
-  /// Whether dynamic NTK looks at the whole answer too, not at the prompt alone.
-  private let isPlanned: Bool
-  /// The evaluated tokens; as many as `sequence.length`.
-  package private(set) var tokens: [Int32] = []
+  package let control: RunControl
+  let settings: ConversationSettings
+  let conversation: Conversation
+  let evaluator: Evaluator
+  private let promise: MemoryPromise
+  /// Guesses for runs that ask for it.
+  private(set) var draft: DraftModel?
+  /// What `feed` left behind, for `fedLogits`.
+  var fed: Fed?
 
-  /// `options` is checked. Throws `.memory` if the buffers of a step can't be had, `.option` for a context
-  /// the model can't serve.
-  package init(_ model: Model, options: JSONObject) throws(EngineError) {
-    guard let network = model.network else {
-      throw EngineError(
-        .unsupported, "the model was opened for its vocabulary only",
-        hint: "open it without \"load\": \"vocabulary\"")
-    }
-    let (wishes, isPlanned) = LongContext.asked(options)
-    let c = model.configuration.with(wishes)
-    configuration = c
-    self.isPlanned = isPlanned
-    plan = SessionPlan(c, options: options, threads: model.settings.threads)
-    try model.promise(plan, sessionLimit: options["max_memory"].flatMap(ByteSize.init)?.bytes)
-    (context, chunk, cacheElement) = (plan.context, plan.chunk, plan.element)
+  /// `options` is checked. Throws `.memory` if the buffers of a step can't be had.
+  package convenience init(_ model: Model, options: JSONObject) throws(EngineError) {
+    let settings = ConversationSettings(model, options: options)
+    // Looked at before anything is allocated.
+    let promise = try MemoryPromise(model, settings)
+    try self.init(model, settings, try Conversation(settings), RunControl(), promise)
+  }
+
+  /// A session of `model` around a conversation; `control` may be that of another session.
+  init(
+    _ model: Model, _ settings: ConversationSettings, _ conversation: Conversation,
+    _ control: RunControl, _ promise: MemoryPromise
+  ) throws(EngineError) {
     self.model = model
-    self.network = network
-    do {
-      sequence = Sequence(
-        cache: try KVCache(shape: c.kvShape(cacheElement), capacity: context))
-      workspace = try Workspace(
-        c, maximumTokens: min(chunk, context), threads: model.settings.threads,
-        isExact: model.settings.isExact, control: control,
-        blas: model.settings.usesOpenBLAS ? OpenBLAS.shared : nil)
-      logits = try FloatBuffer(count: c.vocabularyRows)
-    } catch {
-      model.memory.release(plan)
-      throw EngineError(error)
-    }
-    WorkerPool.shared.retain()
+    self.promise = promise
+    self.settings = settings
+    self.control = control
+    self.conversation = conversation
+    evaluator = try Evaluator(
+      model, settings, maximumTokens: min(settings.chunk, settings.context), rows: 1,
+      control: control)
   }
 
-  deinit {
-    WorkerPool.shared.release()
-    model.memory.release(plan)
+  /// Another session that goes on from where this one is; both share what is evaluated.
+  package func fork() throws(EngineError) -> Session {
+    let promise = try MemoryPromise(model, settings)
+    return try Session(
+      model, settings, try Conversation(continuing: conversation), RunControl(), promise)
   }
+
+  /// Has a model guess for runs with `"speculative": "draft"`; nil for none. Throws `.unsupported` if its
+  /// vocabulary is another.
+  package func setDraft(_ model: Model?) throws(EngineError) {
+    draft = nil
+    if let model { draft = try DraftModel(model, for: self) }
+  }
+
+  /// The evaluated tokens.
+  package var tokens: [Int32] { conversation.tokens }
 
   /// Forgets every token.
-  package func reset() { truncate(0) }
+  package func reset() { conversation.truncate(0) }
 
-  /// Forgets the tokens from `position` on.
-  func truncate(_ position: Int) {
-    sequence.truncate(position)
-    tokens.removeLast(tokens.count - min(tokens.count, max(0, position)))
+  /// Forgets the tokens from `position` on. Throws if there are fewer.
+  package func rewind(to position: Int) throws(EngineError) {
+    guard (0...tokens.count).contains(position) else {
+      throw EngineError(
+        .argument, "position \(position) is outside the \(tokens.count) tokens of the session",
+        hint: "qwen_session_tokens tells how many there are")
+    }
+    conversation.truncate(position)
   }
 
   /// Facts for `qwen_session_info`.
   package var info: JSONObject {
-    let shape = sequence.cache.shape
+    let shape = conversation.sequence.cache.shape
+    let context = settings.context
     var info: JSONObject = [
       "position": .integer(tokens.count), "cached_tokens": .integer(tokens.count),
-      "context": .integer(context), "kv_cache": .string(cacheElement.rawValue),
-      "prefill_chunk": .integer(chunk), "threads": .integer(model.settings.threads),
+      "context": .integer(context), "kv_cache": .string(settings.element.rawValue),
+      "prefill_chunk": .integer(settings.chunk), "threads": .integer(model.settings.threads),
       "memory": [
-        "kv_bytes": .integer(sequence.cache.byteCount),
+        "kv_bytes": .integer(conversation.sequence.cache.byteCount),
         "kv_bytes_per_token": .integer(shape.pageBytes / KVShape.pagePositions),
-        "kv_bytes_at_context": .integer(plan.cacheBytes(context)),
-        "workspace_bytes": .integer(plan.workspaceBytes),
+        "kv_bytes_at_context": .integer(settings.plan.cacheBytes(context)),
+        "workspace_bytes": .integer(evaluator.byteCount(threads: model.settings.threads)),
       ],
     ]
-    if let alpha = sequence.plan?.alpha, alpha != 1 { info["ntk_alpha"] = .number(alpha) }
+    if let alpha = conversation.sequence.plan?.alpha, alpha != 1 {
+      info["ntk_alpha"] = .number(alpha)
+    }
     return info
   }
 }
 
-extension Session {
-  /// How many tokens of `prompt` are evaluated already and may stay: the common beginning, less one token
-  /// if that were all. Nothing if the prompt's length asks for other angles (dynamic NTK).
-  func reusable(_ prompt: [Int32], length: Int) -> Int {
-    guard let plan = sequence.plan, plan == configuration.rotaryPlan(length: length) else {
-      return 0
-    }
-    var common = 0
-    while common < min(tokens.count, prompt.count), tokens[common] == prompt[common] {
-      common += 1
-    }
-    return min(common, max(0, prompt.count - 1))
-  }
-
-  /// Drops what `prompt` does not share and fixes the angles for its length, or for what an answer of
-  /// `answer` tokens makes of it where that is planned. Returns the reused tokens.
-  func align(to prompt: [Int32], answer: Int = 0) throws(EngineError) -> Int {
-    guard prompt.count <= context else {
-      throw EngineError(
-        .context, "the prompt has \(prompt.count) tokens, the context \(context)",
-        hint: "shorten it, or open the session with a larger \"context\"")
-    }
-    let length = isPlanned ? min(context, prompt.count + min(answer, context)) : prompt.count
-    let kept = reusable(prompt, length: length)
-    truncate(kept)
-    sequence.begin(configuration, promptLength: length)
-    return kept
-  }
-
-  /// Evaluates `ids` behind the cached tokens, at most `chunk` of them. Returns their hidden states, valid
-  /// until the next evaluation. On an error nothing was added.
-  func evaluate(_ ids: ArraySlice<Int32>) throws(EngineError) -> Rows {
-    let slices = [Slice(sequence, ids)]
-    do {
-      let hidden = try WorkerPool.shared.exclusive { () throws(TensorError) in
-        try network.forward(slices, workspace, as: configuration)
-      }
-      tokens += ids
-      return hidden
-    } catch { throw EngineError(error) }
-  }
-
-  /// The logits of one row of hidden states, in `logits`.
-  func computeLogits(_ hidden: Rows, row: Int) throws(EngineError) {
-    do {
-      let target = try Rows(logits, tokens: 1, columns: logits.count)
-      try WorkerPool.shared.exclusive { () throws(TensorError) in
-        try network.logits(try hidden.slice(row, count: 1), into: target, workspace)
-      }
-    } catch { throw EngineError(error) }
-    guard unsafe LogitRow.isFinite(UnsafeBufferPointer(start: logits.pointer, count: logits.count))
-    else {
-      throw EngineError(
-        .numeric, "the model produced numbers that are not finite",
-        hint: "the weights may be damaged; compare the file with its source")
-    }
+extension ConversationSettings {
+  /// Those of a session's checked options.
+  init(_ model: Model, options: JSONObject) {
+    let (wishes, isPlanned) = LongContext.asked(options)
+    self.options = options
+    configuration = model.configuration.with(wishes)
+    self.isPlanned = isPlanned
+    plan = SessionPlan(configuration, options: options, threads: model.settings.threads)
   }
 }
 

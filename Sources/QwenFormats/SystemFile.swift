@@ -1,16 +1,18 @@
 internal import Glibc
 
 /// An open descriptor of a regular file, closed when this goes; every system call on files is here.
-struct SystemFile: ~Copyable {
+package struct SystemFile: ~Copyable {
   /// The open descriptor.
   let descriptor: Int32
   /// The path it was opened by.
-  let path: String
+  package let path: String
   /// Size and identity at the time of opening.
   let identity: FileIdentity
+  /// Size in bytes at the time of opening.
+  package var count: Int { identity.size }
 
   /// Opens for reading; never blocks on a pipe, never leaks into a child.
-  init(path: String) throws(FormatError) {
+  package init(path: String) throws(FormatError) {
     guard !path.isEmpty else {
       throw FormatError(.missing, path: path, "the path is empty", hint: "name a file or folder")
     }
@@ -41,24 +43,25 @@ struct SystemFile: ~Copyable {
 
   deinit { close(descriptor) }
 
-  /// Reads until `destination` is full; a file that ends before is an error.
+  /// Reads from byte `first` on until `destination` is full; a file that ends before is an error.
   ///
   /// `progress` hears the bytes read so far after each 8 MiB and may stop the reading.
-  func read(
-    into destination: UnsafeMutableRawBufferPointer, progress: LoadProgress?
+  package func read(
+    into destination: UnsafeMutableRawBufferPointer, at first: Int = 0,
+    progress: LoadProgress? = nil
   ) throws(FormatError) {
     var position = 0
     while position < destination.count {
       let wanted = min(destination.count - position, 8 << 20)
       // In bounds: position + wanted <= count, and a buffer that is not empty has an address.
       guard let start = destination.baseAddress else { return }
-      let got = unsafe pread(descriptor, start + position, wanted, position)
+      let got = unsafe pread(descriptor, start + position, wanted, first + position)
       if got < 0 && errno == EINTR { continue }
       guard got >= 0 else { throw systemError(path: path, "can't be read", code: errno) }
       guard got > 0 else {
         throw FormatError(
-          .io, path: path, offset: position,
-          "shrank from \(destination.count) to \(position) bytes while it was read",
+          .io, path: path, offset: first + position,
+          "shrank to \(first + position) bytes while it was read",
           hint: "wait until the download has finished")
       }
       position += got

@@ -23,6 +23,26 @@ package final class Sequence: @unchecked Sendable {
     cache.truncate(position)
     if position <= 0 { plan = nil }
   }
+
+  /// Everything evaluated so far; nothing is copied.
+  package var snapshot: Snapshot { Snapshot(cache: cache.snapshot, plan: plan) }
+
+  /// Takes the place of what was evaluated. Throws if the snapshot does not fit the cache.
+  package func restore(_ snapshot: Snapshot) throws(TensorError) {
+    try cache.restore(snapshot.cache)
+    plan = snapshot.plan
+  }
+
+  /// A sequence at one moment.
+  package struct Snapshot: Sendable {
+    package let cache: KVSnapshot
+    package let plan: RotaryPlan?
+
+    package init(cache: KVSnapshot, plan: RotaryPlan?) {
+      self.cache = cache
+      self.plan = plan
+    }
+  }
 }
 
 /// What one step adds to one sequence.

@@ -52,12 +52,20 @@ package final class KVCache: @unchecked Sendable {
   /// Bytes held by pages now.
   package var byteCount: Int { pages.count * shape.pageBytes }
 
-  /// Makes room for positions up to `positions`. Throws if the capacity or the memory ends.
+  /// Makes room for positions up to `positions`, and pages that others hold too the cache's own where they are
+  /// about to be written. Throws if the capacity or the memory ends.
   package func reserve(_ positions: Int) throws(TensorError) {
     guard positions <= capacity else {
       throw .shape("\(positions) positions in a context of \(capacity)")
     }
     let entries = unsafe table.address.assumingMemoryBound(to: UnsafeMutableRawPointer.self)
+    for index in min(length / KVShape.pagePositions, pages.count)..<pages.count
+    where !isKnownUniquelyReferenced(&pages[index]) {
+      let copy = try Buffer(byteCount: shape.pageBytes)
+      unsafe copy.address.copyMemory(from: pages[index].address, byteCount: shape.pageBytes)
+      pages[index] = copy
+      unsafe entries[index] = copy.address
+    }
     while pages.count * KVShape.pagePositions < positions {
       let page = try Buffer(byteCount: shape.pageBytes)
       unsafe (entries + pages.count).initialize(to: page.address)
@@ -81,5 +89,104 @@ package final class KVCache: @unchecked Sendable {
   @unsafe func keys(page: Int, layer: Int, head: Int) -> UnsafeMutableRawPointer {
     let entries = unsafe table.address.assumingMemoryBound(to: UnsafeMutableRawPointer.self)
     return unsafe entries[page] + (layer * shape.heads + head) * 2 * shape.runBytes
+  }
+}
+
+/// The pages of a cache at one moment: whoever holds it keeps them as they are, the cache writes to copies.
+package struct KVSnapshot: Sendable {
+  fileprivate let pages: [Buffer]
+  /// Positions that hold evaluated tokens.
+  package let length: Int
+}
+
+/// One page of positions, shared and never written again.
+package struct KVPage: Sendable {
+  fileprivate let buffer: Buffer
+  package var byteCount: Int { buffer.byteCount }
+}
+
+extension KVSnapshot {
+  /// Page `index`; nil if there is none.
+  package func page(_ index: Int) -> KVPage? {
+    pages.indices.contains(index) ? KVPage(buffer: pages[index]) : nil
+  }
+}
+
+extension KVCache {
+  /// Puts full pages of a cache of the same shape in the place of its own from page `first` on; the cache then ends
+  /// with the last of them. Throws if they do not fit the capacity.
+  package func replace(from first: Int, with full: [KVPage]) throws(TensorError) {
+    let kept = pages.prefix(max(0, first))
+    try restore(
+      KVSnapshot(
+        pages: kept + full.map(\.buffer),
+        length: (kept.count + full.count) * KVShape.pagePositions))
+  }
+
+  /// What the cache holds now; nothing is copied.
+  package var snapshot: KVSnapshot {
+    let kept = (length + KVShape.pagePositions - 1) / KVShape.pagePositions
+    return KVSnapshot(pages: Array(pages.prefix(kept)), length: length)
+  }
+
+  /// Takes the place of what the cache held; nothing is copied. The snapshot is of a cache of the same shape.
+  /// Throws if it does not fit the capacity.
+  package func restore(_ snapshot: KVSnapshot) throws(TensorError) {
+    guard snapshot.length <= capacity else {
+      throw .shape("\(snapshot.length) positions in a context of \(capacity)")
+    }
+    let entries = unsafe table.address.assumingMemoryBound(to: UnsafeMutableRawPointer.self)
+    pages = snapshot.pages
+    for (index, page) in pages.enumerated() {
+      unsafe (entries + index).initialize(to: page.address)
+    }
+    length = snapshot.length
+  }
+}
+
+/// Keys and values as bytes, for a session that is saved: nothing of positions that were forgotten.
+extension KVCache {
+  /// Bytes that `forEachRun` hands on for so many positions.
+  package static func runBytes(_ shape: KVShape, positions: Int) -> Int? {
+    let perPosition = shape.layers * shape.heads * 2 * shape.headDim * shape.element.bytes
+    let (bytes, overflow) = perPosition.multipliedReportingOverflow(by: positions)
+    return overflow ? nil : bytes
+  }
+
+  /// Hands on the bytes of all positions: page by page, layer by layer, head by head, keys, then values.
+  package func forEachRun<E: Error>(
+    _ body: (UnsafeRawBufferPointer) throws(E) -> Void
+  ) throws(E) {
+    try unsafe forEachRun(of: length) { (run) throws(E) in
+      try unsafe body(UnsafeRawBufferPointer(run))
+    }
+  }
+
+  /// Fills an empty cache with `positions` positions whose bytes `body` writes, in the order of `forEachRun`.
+  package func fill(
+    positions: Int, _ body: (UnsafeMutableRawBufferPointer) throws(TensorError) -> Void
+  ) throws(TensorError) {
+    try reserve(positions)
+    try unsafe forEachRun(of: positions, body)
+    commit(positions)
+  }
+
+  private func forEachRun<E: Error>(
+    of positions: Int, _ body: (UnsafeMutableRawBufferPointer) throws(E) -> Void
+  ) throws(E) {
+    var first = 0
+    while first < positions {
+      let count = min(KVShape.pagePositions, positions - first)
+      let bytes = count * shape.headDim * shape.element.bytes
+      for layer in 0..<shape.layers {
+        for head in 0..<shape.heads {
+          let keys = unsafe keys(page: first / KVShape.pagePositions, layer: layer, head: head)
+          try unsafe body(UnsafeMutableRawBufferPointer(start: keys, count: bytes))
+          try unsafe body(
+            UnsafeMutableRawBufferPointer(start: keys + shape.runBytes, count: bytes))
+        }
+      }
+      first += count
+    }
   }
 }

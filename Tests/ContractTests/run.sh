@@ -68,7 +68,7 @@ program() {
   local name=$1 link=$2
   shift 2
   # shellcheck disable=SC2086
-  if ! "$CC" $flags -o "$work/$name" "$root/Tests/ContractTests/$name.c" $link $jansson -lpthread -ldl; then
+  if ! "$CC" $flags -o "$work/$name" "$root/Tests/ContractTests/$name.c" $link $jansson -lpthread -ldl -lm; then
     fail "$name.c compiles"
     return
   fi
@@ -91,11 +91,11 @@ program hygiene "" "$library" "$work" ${model:+"$model"}
 unset SWIFT_ROOT
 export SWIFT_BACKTRACE=enable=no
 if [ -n "$model" ]; then
-  for name in requests turns cancel; do
+  for name in requests turns cancel sessions batches; do
     echo "# $name"
-    program $name "$linked" "$model"
+    program $name "$linked" "$model" "$work"
   done
 else
-  echo "# no model given: requests, turns and cancel are left out"
+  echo "# no model given: requests, turns, cancel, sessions and batches are left out"
 fi
 [ $failures -eq 0 ]

@@ -4,10 +4,12 @@ internal import QwenText
 /// A request to generate or chat, read and checked.
 package struct Request {
   package let prompt: [Int32]
-  package let options: GenerationOptions
+  package var options: GenerationOptions
   /// Of a chat: earlier pairs and the last user message.
   package let history: [[String]]?
   package let query: String?
+  /// The members of the request that are not options: the prompt or the conversation.
+  let source: JSONObject
 
   /// Keys that a request may have beside the options.
   static let promptKeys = ["prompt", "prompt_ids"]
@@ -25,7 +27,8 @@ package struct Request {
       guard let ids = value.array?.compactMap({ $0.int.flatMap { Int32(exactly: $0) } }),
         ids.count == value.array?.count
       else { throw wrong("prompt_ids", value, "a list of token ids") }
-      return Request(prompt: ids, options: options, history: nil, query: nil)
+      return Request(
+        prompt: ids, options: options, history: nil, query: nil, source: ["prompt_ids": value])
     }
     guard let text = text ?? object["prompt"]?.string else {
       throw EngineError(
@@ -41,7 +44,7 @@ package struct Request {
     do {
       return Request(
         prompt: try model.tokenizer.encode(text, special: policy), options: options, history: nil,
-        query: nil)
+        query: nil, source: ["prompt": .string(text)])
     } catch { throw EngineError(error) }
   }
 
@@ -74,7 +77,8 @@ package struct Request {
     } catch { throw EngineError(error) }
     return Request(
       prompt: prompt, options: try model.options(checked), history: ChatReader.pairs(messages),
-      query: messages.last { $0.role == .user }?.content)
+      query: messages.last { $0.role == .user }?.content,
+      source: JSONObject(object.entries.filter { chatKeys.contains($0.key) && !$0.value.isNull }))
   }
 
   /// Either kind, told by its keys.

@@ -1,191 +1,74 @@
-internal import QwenFormats
 internal import QwenTensor
-internal import QwenText
 
-/// One generation, pulled event by event: it advances only while someone asks for the next event.
+/// One generation in a session, pulled event by event: it advances only while someone asks for the next event.
 package struct Run {
-  private enum State { case prefill, decode, finished }
+  private let session: Session
+  private var generation: Generation
+  /// What the session held before, if the run may be taken back.
+  private let before: Conversation.Snapshot?
 
-  let session: Session
-  let prompt: [Int32]
-  let options: GenerationOptions
-  private var state = State.prefill
-  private var sampler: Sampler
-  private var decoder: StreamingDecoder
-  private var filter: StopFilter
-  private var result = RunResult()
-  private var pending: [RunEvent] = []
-  private var startSeconds = 0.0
-  /// Pairs of the conversation before this turn; nil for plain text.
-  private let history: [[String]]?
-  private let query: String?
-
-  /// Prepares a run of `prompt`; nothing is evaluated yet. Throws `.context` if the prompt does not fit.
+  /// Prepares the run of a request; nothing is evaluated yet. Throws `.context` if the prompt does not fit.
+  ///
+  /// With `keepsPast` the run can be undone; what the session held stays in memory until it is over.
   package init(
-    _ session: Session, prompt: [Int32], options: GenerationOptions, history: [[String]]? = nil,
-    query: String? = nil
+    _ session: Session, _ request: Request, keepsPast: Bool = false
   ) throws(EngineError) {
-    guard !prompt.isEmpty else {
-      throw EngineError(
-        .argument, "the prompt has no tokens", hint: "give at least one character")
-    }
-    let rows = session.model.configuration.vocabularyRows
-    if let bad = prompt.first(where: { $0 < 0 || Int($0) >= rows }) {
-      throw EngineError(
-        .argument, "token \(bad) is outside the vocabulary of \(rows)", key: "prompt_ids")
-    }
     self.session = session
-    self.prompt = prompt
-    self.options = options
-    self.history = history
-    self.query = query
-    session.control.begin(deadlineMilliseconds: options.deadlineMilliseconds)
-    let tokenizer = session.model.tokenizer
-    sampler = Sampler(options.sampling, prompt: prompt, usable: session.model.usableTokens)
-    decoder = StreamingDecoder(tokenizer: tokenizer, skipSpecial: options.skipSpecial)
-    filter = StopFilter(stops: options.stop)
-    result.promptTokens = prompt.count
-    result.cachedTokens = try session.align(to: prompt, answer: options.maximumNewTokens)
-    result.effectiveOptions = options.description
-    if options.sampling.isSampling { result.seed = sampler.seed }
-    if options.logprobs != nil { result.logprobs = [] }
-    startSeconds = monotonicSeconds()
+    before = keepsPast ? session.conversation.snapshot : nil
+    session.control.begin(deadlineMilliseconds: request.options.deadlineMilliseconds)
+    generation = try Generation(
+      session.model, session.conversation, request, draft: session.draft)
   }
 
   /// The next event; nil after `.done`. An error ends the run.
   package mutating func next() throws(EngineError) -> RunEvent? {
-    while pending.isEmpty {
-      switch state {
+    while true {
+      if let event = generation.nextEvent() { return event }
+      switch generation.state {
       case .finished: return nil
-      case .prefill: try prefill()
-      case .decode: try decode()
+      case .choosing: try choose()
+      case .reading, .waiting: try evaluate()
       }
     }
-    return pending.removeFirst()
   }
 
   /// Ends the run as the caller wishes: what was said stays, `.done` is the next event but one at most.
-  package mutating func stop() {
-    pending.removeAll()
-    if state != .finished { finish(.cancelled) }
+  package mutating func stop() { generation.stop(.cancelled) }
+
+  /// Ends the run and takes it back: the session is as it was before.
+  package mutating func undo() throws(EngineError) {
+    generation.abandon()
+    if let before { try session.conversation.restore(before) }
   }
 
-  /// Ends the run and takes it back: the session keeps only what it shares with the prompt.
-  package mutating func undo() {
-    state = .finished
-    session.truncate(min(session.tokens.count, result.cachedTokens))
+  private mutating func choose() throws(EngineError) {
+    try session.evaluator.check(row: generation.row)
+    try unsafe generation.choose(
+      session.evaluator.row(generation.row), interruption: interruption)
   }
 
-  private mutating func prefill() throws(EngineError) {
-    let done = session.tokens.count
-    let end = min(prompt.count, done + session.chunk)
-    let hidden = try session.evaluate(prompt[done..<end])
-    pending.append(
-      .progress(
-        Double(end - result.cachedTokens) / Double(max(1, prompt.count - result.cachedTokens))))
-    guard end == prompt.count else { return }
-    try session.computeLogits(hidden, row: hidden.tokens - 1)
-    result.prefillSeconds = monotonicSeconds() - startSeconds
-    startSeconds = monotonicSeconds()
-    state = .decode
-  }
-
-  /// Chooses a token from the logits at hand, then evaluates it if another is wanted.
-  private mutating func decode() throws(EngineError) {
-    guard result.ids.count < options.maximumNewTokens, session.tokens.count < session.context
-    else { return finish(.length) }
-    if session.control.shouldStop { return finish(stopReason) }
-    let scored = logprobs()
-    let isEarly = result.ids.count < options.minimumNewTokens
-    let logits = unsafe UnsafeMutableBufferPointer(
-      start: session.logits.pointer, count: session.logits.count)
-    guard
-      let id = unsafe sampler.choose(logits, banned: isEarly ? options.stopIDs : [])
-    else {
-      throw EngineError(.numeric, "no token has a probability", hint: "check the penalties")
-    }
-    if options.stopIDs.contains(id) {
-      result.match = .token(id)
-      return finish(.stop)
-    }
-    sampler.accept(id)
-    result.ids.append(id)
-    let entry = scored?(id)
-    if let entry { result.logprobs?.append(entry) }
-    let (text, match) = filter.push(decoder.push(id))
-    result.text += text
-    if !text.isEmpty || entry != nil {
-      pending.append(.text(text, id: id, logprob: entry?.logprob ?? 0))
-    }
-    if let match {
-      result.match = .text(options.stop[match])
-      return finish(.stop)
-    }
-    guard result.ids.count < options.maximumNewTokens else { return finish(.length) }
+  private mutating func evaluate() throws(EngineError) {
+    let isReading = generation.state == .reading
+    let evaluator = session.evaluator
     do {
-      let hidden = try session.evaluate([id])
-      try session.computeLogits(hidden, row: 0)
+      let (tokens, rows) = generation.wanted(limit: evaluator.maximumTokens)
+      let hidden = try evaluator.evaluate(session.conversation, tokens)
+      if rows > 0 {
+        try evaluator.computeLogits(hidden, first: tokens.count - rows, count: rows)
+      }
     } catch {
-      guard error.kind == .cancelled || error.kind == .deadline else { throw error }
-      finish(stopReason)
+      guard !isReading, error.kind == .cancelled || error.kind == .deadline else { throw error }
+      return generation.stop(interruption ?? .cancelled)
     }
+    generation.evaluated()
   }
 
-  private var stopReason: FinishReason {
+  /// Why the run is to end now; nil if it is not.
+  private var interruption: FinishReason? {
+    guard session.control.shouldStop else { return nil }
     do {
       try session.control.check()
-    } catch {
-      return error == .deadline ? .deadline : .cancelled
-    }
+    } catch { return error == .deadline ? .deadline : .cancelled }
     return .cancelled
-  }
-
-  private mutating func finish(_ reason: FinishReason) {
-    state = .finished
-    result.reason = reason
-    result.decodeSeconds = monotonicSeconds() - startSeconds
-    if case .text? = result.match {
-    } else {
-      let (text, _) = filter.push(decoder.finish())
-      let rest = text + filter.finish()
-      result.text += rest
-      if !rest.isEmpty { pending.append(.text(rest, id: -1, logprob: 0)) }
-    }
-    if let history, let query { result.history = history + [[query, result.text]] }
-    pending.append(.done(result))
-  }
-
-  /// Log probabilities of the logits at hand, before penalties change them.
-  private func logprobs() -> ((Int32) -> TokenLogprob)? {
-    guard let count = options.logprobs else { return nil }
-    let tokenizer = session.model.tokenizer
-    let logits = unsafe UnsafeBufferPointer(
-      start: session.logits.pointer, count: session.logits.count)
-    let total = unsafe LogitRow.logSumExp(logits)
-    let values = unsafe Array(logits)
-    var best: [Int] = []
-    if count > 0 {
-      best = Array(
-        values.indices.sorted { values[$0] > values[$1] || (values[$0] == values[$1] && $0 < $1) }
-          .prefix(count))
-    }
-    func logprob(_ id: Int) -> Float { Float(Double(values[id]) - total) }
-    return { id in
-      TokenLogprob(
-        id: id, text: tokenizer.text([id]), logprob: logprob(Int(id)),
-        top: best.map {
-          let id = Int32(truncatingIfNeeded: $0)
-          return (id, tokenizer.text([id]), logprob($0))
-        })
-    }
-  }
-}
-
-extension Run {
-  /// Prepares the run of a request.
-  package init(_ session: Session, _ request: Request) throws(EngineError) {
-    try self.init(
-      session, prompt: request.prompt, options: request.options, history: request.history,
-      query: request.query)
   }
 }

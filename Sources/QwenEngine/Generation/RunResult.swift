@@ -21,6 +21,10 @@ package struct RunResult: Sendable {
   package var seed: UInt64?
   package var logprobs: [TokenLogprob]?
   package var effectiveOptions = JSONObject()
+  /// Of a run that guessed ahead: steps with guesses, tokens guessed, guesses that were right.
+  package var speculation: (steps: Int, drafted: Int, accepted: Int)?
+  /// What makes the same answer again.
+  package var replay = JSONObject()
   /// Of a chat: the history with this turn, as pairs.
   package var history: [[String]]?
 
@@ -48,9 +52,16 @@ package struct RunResult: Sendable {
       // The first token comes out of the prefill.
       "decode_tokens_per_second": rate(max(0, ids.count - 1), decodeSeconds),
     ]
+    if let speculation {
+      object["speculation"] = [
+        "steps": .integer(speculation.steps), "drafted": .integer(speculation.drafted),
+        "accepted": .integer(speculation.accepted),
+      ]
+    }
     if let seed { object["seed"] = .integer(Int(clamping: seed)) }
     if let logprobs { object["logprobs"] = .array(logprobs.map(\.json)) }
     object["effective_options"] = .object(effectiveOptions)
+    object["replay"] = .object(replay)
     if let history {
       object["message"] = ["role": "assistant", "content": .string(text)]
       object["history"] = .array(history.map { .array($0.map { .string($0) }) })

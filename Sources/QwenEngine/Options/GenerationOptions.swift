@@ -13,6 +13,10 @@ package struct GenerationOptions: Sendable, Equatable {
   package var deadlineMilliseconds: Int?
   package var special: SpecialChoice
   package var skipSpecial: Bool
+  /// Every option with the value that took effect, but for `deadline_ms`: no clock can be replayed.
+  package var filled: JSONObject
+  /// Nil for no guesses ahead.
+  package var speculation: SpeculationOptions?
 
   /// Control tokens recognised in a prompt's text.
   package enum SpecialChoice: Sendable, Equatable {
@@ -41,6 +45,12 @@ package struct GenerationOptions: Sendable, Equatable {
       default: .none
       }
     skipSpecial = value("skip_special").bool ?? true
+    speculation = SpeculationOptions(value("speculative"))
+    filled = JSONObject(
+      table.options.map { ($0.name, value($0.name)) }
+        .filter { !$0.1.isNull && $0.0 != "deadline_ms" })
+    filled["do_sample"] = .bool(sampling.isSampling)
+    filled["stop_ids"] = .array(stopIDs.sorted().map { .integer(Int($0)) })
   }
 
   static func strings(_ value: JSONValue) -> [String] {

@@ -23,6 +23,8 @@ package struct Option: Sendable {
     case wordOrStrings([String])
     /// A number of bytes: an integer, or text with a unit, as "24 GiB".
     case bytes
+    /// Off, a way to guess ahead, or an object with one way and its numbers.
+    case speculation
   }
 
   package let name: String
@@ -135,6 +137,7 @@ extension Option {
     case .wordOrStrings(let words):
       if let word = value.string, words.contains(word) { return }
       guard value.array?.allSatisfy({ $0.string != nil }) == true else { throw wrong(value) }
+    case .speculation: if !SpeculationOptions.isValid(value) { throw wrong(value) }
     }
   }
 
@@ -159,6 +162,7 @@ extension Option {
       "a list of integers from \(range.lowerBound) to \(range.upperBound)"
     case .wordOrStrings(let words):
       words.map { "\"\($0)\"" }.joined(separator: ", ") + " or a list of strings"
+    case .speculation: SpeculationOptions.allowed
     }
   }
 

@@ -27,6 +27,10 @@ extension OptionTable {
         "max_memory", .bytes, default: nil,
         "Most bytes that weights, mapped ones included, and all sessions of the model may take; more is an error before it is allocated. Default: a session may not need more than the machine has."
       ),
+      Option(
+        "prefix_cache", .integer(0...(1 << 20)), default: 0,
+        "MiB of keys and values that finished prompts and answers leave behind for other sessions of the model that begin with the same tokens; 0 for none."
+      ),
     ])
 
   /// Options of opening a session.
@@ -176,10 +180,16 @@ extension OptionTable {
       Option(
         "skip_special", .bool, default: true,
         "Leaves control tokens out of the text of the answer."),
+      Option(
+        "speculative", .speculation, default: "off",
+        "Guesses tokens ahead and checks several in one pass; the answer is the same to the bit. lookup guesses what followed an earlier occurrence of the text's end, draft asks the session's draft model."
+      ),
     ])
 
   /// Every table, in the order of the documentation.
-  package static let all: [OptionTable] = [.open, .session, .plan, .generate]
+  package static let all: [OptionTable] = [
+    .open, .session, .plan, .generate, .embed, .sampler, .batch,
+  ]
 
   /// The tables as JSON: {"open": [{"name", "type", "default", "minimum", "maximum", "values", "sentence"}]}.
   package static func describe() -> JSONValue {
@@ -213,6 +223,9 @@ extension Option {
       object["type"] = "string"
       object["values"] = .array(words.map { .string($0) })
     case .biases: object["type"] = "object of numbers"
+    case .speculation:
+      object["type"] = "string or object"
+      object["values"] = ["off", "lookup", "draft"]
     case .strings: object["type"] = "strings"
     case .bytes: object["type"] = "integer or string"
     case .integers: object["type"] = "integers"

@@ -84,6 +84,21 @@ extension Model {
   }
 }
 
+/// The bytes that a conversation was promised; given back when this goes.
+final class MemoryPromise: Sendable {
+  private let model: Model
+  private let plan: SessionPlan
+
+  /// Throws `.memory` if the model, the session or the machine does not reach.
+  init(_ model: Model, _ settings: ConversationSettings) throws(EngineError) {
+    (self.model, plan) = (model, settings.plan)
+    try model.promise(
+      plan, sessionLimit: settings.options["max_memory"].flatMap(ByteSize.init)?.bytes)
+  }
+
+  deinit { model.memory.release(plan) }
+}
+
 /// What the sessions of one model have been promised, where the model has a "max_memory". Any thread.
 final class MemoryLedger: Sendable {
   private let promised = Mutex<Int>(0)

@@ -16,14 +16,24 @@ package struct Sampler {
   /// Mirostat's bound on surprise, in bits.
   private var surpriseBound = 0.0
 
-  /// `prompt` counts for the repetition penalties. Ids from `usable` on are never chosen.
-  package init(_ options: SamplingOptions, prompt: [Int32], usable: Int) {
+  /// `prompt` counts for the repetition penalties. Ids from `usable` on are never chosen. Up to `expected`
+  /// tokens are accepted without more memory.
+  package init(_ options: SamplingOptions, prompt: [Int32], usable: Int, expected: Int = 0) {
     self.options = options
     self.usable = usable
     seed = options.seed ?? RandomGenerator.systemSeed()
     generator = RandomGenerator(seed: seed)
-    history = TokenHistory(prompt: prompt)
+    history = TokenHistory(prompt: prompt, options, expected: expected)
     surpriseBound = 2 * (options.mirostat?.tau ?? 0)
+  }
+
+  /// Prompt and accepted tokens.
+  package var tokens: [Int32] { history.tokens }
+
+  /// Takes these tokens for all that was said; each counts for every penalty.
+  mutating func setHistory(_ tokens: [Int32]) {
+    history = TokenHistory(prompt: [], options, expected: tokens.count)
+    for id in tokens { history.add(id) }
   }
 
   /// Counts a generated token for the penalties.

@@ -4,23 +4,33 @@ internal import Glibc
 struct TokenHistory {
   /// Prompt and answer.
   private(set) var tokens: [Int32]
-  /// Distinct tokens of both.
-  private(set) var seen: Set<Int32>
-  /// How often each token was generated.
+  /// Distinct tokens of both; kept only for a repetition penalty.
+  private(set) var seen: Set<Int32> = []
+  /// How often each token was generated; kept only for a frequency or presence penalty.
   private(set) var generated: [Int32: Int] = [:]
+  private let countsSeen: Bool
+  private let countsGenerated: Bool
 
   /// Longest repetition that is measured.
   private static let longestMatch = 64
 
-  init(prompt: [Int32]) {
+  /// `expected` tokens can be added without more memory.
+  init(prompt: [Int32], _ options: SamplingOptions, expected: Int) {
     tokens = prompt
-    seen = Set(prompt)
+    tokens.reserveCapacity(prompt.count + expected)
+    countsSeen = options.repetitionPenalty != 1
+    countsGenerated = options.frequencyPenalty != 0 || options.presencePenalty != 0
+    if countsSeen {
+      seen.reserveCapacity(prompt.count + expected)
+      seen.formUnion(prompt)
+    }
+    if countsGenerated { generated.reserveCapacity(expected) }
   }
 
   mutating func add(_ id: Int32) {
     tokens.append(id)
-    seen.insert(id)
-    generated[id, default: 0] += 1
+    if countsSeen { seen.insert(id) }
+    if countsGenerated { generated[id, default: 0] += 1 }
   }
 
   /// Changes logits in the order bias, repetition, frequency and presence, repeated sequences.

@@ -16,7 +16,12 @@ extension ModelConfiguration {
   /// Dynamic NTK takes its alpha from that length once; a cache keeps it, however long it grows.
   package func rotaryPlan(length: Int) -> RotaryPlan {
     let alpha = fixedAlpha ?? (usesDynamicNTK ? dynamicAlpha(length: length) : 1)
-    return RotaryPlan(
+    return rotaryPlan(alpha: alpha)
+  }
+
+  /// The plan with this alpha.
+  package func rotaryPlan(alpha: Double) -> RotaryPlan {
+    RotaryPlan(
       frequencies: frequencies(alpha: alpha), alpha: alpha,
       logScaleStart: usesLogN ? trainedLength : nil)
   }
