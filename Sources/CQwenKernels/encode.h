@@ -66,4 +66,16 @@ QK_INLINE qk_range qk_range32(const float *x) {
   return range;
 }
 
+// 32 codes of 5 bits: a word of fifth bits, then 16 bytes of two 4-bit codes.
+QK_INLINE void qk_store_codes5(uint8_t *target, const uint8_t codes[32]) {
+  uint32_t high = 0;
+  for (size_t k = 0; k < 32; k++) {
+    high |= (uint32_t)(codes[k] >> 4) << k;
+  }
+  memcpy(target, &high, sizeof high);
+  for (size_t k = 0; k < 16; k++) {
+    target[4 + k] = (uint8_t)((codes[k] & 15) | codes[k + 16] << 4);
+  }
+}
+
 #endif

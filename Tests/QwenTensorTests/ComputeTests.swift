@@ -40,7 +40,7 @@ private func compute(
 ) throws -> Compute {
   try Compute(
     threads: threads, isExact: isExact, control: control, maximumTokens: tokens,
-    maximumColumns: 320, blas: blas)
+    maximumColumns: 512, blas: blas)
 }
 
 /// W x + b in double for decoded weights.
@@ -65,8 +65,9 @@ private func product(_ w: Linear, _ x: Rows) throws -> [Double] {
   func `in exact mode are those of the decoded weights`(_ name: String) throws {
     let format = try #require(StorageFormat.all.first { $0.name == name })
     let bias = (0..<37).map { Float($0) / 8 }
-    let w = try Linear(matrix(format, 37, 320, seed: 1), bias: buffer(bias))
-    let x = try rows(5, 320, seed: 2)
+    let columns = fittingColumns(format, 320)
+    let w = try Linear(matrix(format, 37, columns, seed: 1), bias: buffer(bias))
+    let x = try rows(5, columns, seed: 2)
     let y = try Rows(FloatBuffer(count: 5 * 37), tokens: 5, columns: 37)
     try withPool { try compute(threads: 2, isExact: true).multiply(w, x, into: y) }
     // Values below 300 in magnitude, 48 sums in a chain.
@@ -78,8 +79,9 @@ private func product(_ w: Linear, _ x: Rows) throws -> [Double] {
   @Test(arguments: StorageFormat.all.map(\.name), [false, true])
   func `depend neither on threads nor on the batch`(_ name: String, _ isExact: Bool) throws {
     let format = try #require(StorageFormat.all.first { $0.name == name })
-    let w = try Linear(matrix(format, 131, 96, seed: 3))
-    let x = try rows(23, 96, seed: 4)
+    let columns = fittingColumns(format, 96)
+    let w = try Linear(matrix(format, 131, columns, seed: 3))
+    let x = try rows(23, columns, seed: 4)
     func run(threads: Int, chunk: Int) throws -> [UInt32] {
       let y = try Rows(FloatBuffer(count: 23 * 131), tokens: 23, columns: 131)
       let compute = try compute(threads: threads, isExact: isExact)
@@ -101,10 +103,11 @@ private func product(_ w: Linear, _ x: Rows) throws -> [Double] {
   func `three at once, added and gated are made of the simple one`(_ name: String) throws {
     let format = try #require(StorageFormat.all.first { $0.name == name })
     let bias = try buffer((0..<64).map { Float($0) })
-    let a = try Linear(matrix(format, 64, 64, seed: 5), bias: bias)
-    let b = try Linear(matrix(format, 64, 64, seed: 6))
-    let c = try Linear(matrix(format, 19, 64, seed: 7))
-    let x = try rows(6, 64, seed: 8)
+    let columns = fittingColumns(format, 64)
+    let a = try Linear(matrix(format, 64, columns, seed: 5), bias: bias)
+    let b = try Linear(matrix(format, 64, columns, seed: 6))
+    let c = try Linear(matrix(format, 19, columns, seed: 7))
+    let x = try rows(6, columns, seed: 8)
     func empty(_ columns: Int) throws -> Rows {
       try Rows(FloatBuffer(count: 6 * columns), tokens: 6, columns: columns)
     }
@@ -133,8 +136,9 @@ private func product(_ w: Linear, _ x: Rows) throws -> [Double] {
   @Test func `OpenBLAS gives the same to rounding, where it is installed`() throws {
     guard let blas = OpenBLAS.shared else { return }
     for format in StorageFormat.all {
-      let w = try Linear(matrix(format, 37, 320, seed: 1))
-      let x = try rows(5, 320, seed: 2)
+      let columns = fittingColumns(format, 320)
+      let w = try Linear(matrix(format, 37, columns, seed: 1))
+      let x = try rows(5, columns, seed: 2)
       let y = try Rows(FloatBuffer(count: 5 * 37), tokens: 5, columns: 37)
       try withPool { try compute(threads: 2, isExact: true, blas: blas).multiply(w, x, into: y) }
       for (value, exact) in zip(y.array(), try product(w, x)) {

@@ -25,12 +25,30 @@ static const struct {
   float_product *floats;
   block_product *blocks;
 } formats[] = {
-    {"f32", 1, 4, 0, qk_f32_matmul, 0},     {"f16", 1, 2, 1, qk_f16_matmul, 0},
-    {"bf16", 1, 2, 0, qk_bf16_matmul, 0},   {"q4_0", 32, 18, 1, 0, qk_q4_0_matmul_a8},
-    {"q4_1", 32, 20, 2, 0, qk_q4_1_matmul_a8}, {"q8_0", 32, 34, 1, 0, qk_q8_0_matmul_a8},
+    {"f32", 1, 4, 0, qk_f32_matmul, 0},
+    {"f16", 1, 2, 1, qk_f16_matmul, 0},
+    {"bf16", 1, 2, 0, qk_bf16_matmul, 0},
+    {"fp8", 128, 132, 0, qk_fp8_matmul, 0},
+    {"q4_0", 32, 18, 1, 0, qk_q4_0_matmul_a8},
+    {"q4_1", 32, 20, 2, 0, qk_q4_1_matmul_a8},
+    {"q5_0", 32, 22, 1, 0, qk_q5_0_matmul_a8},
+    {"q5_1", 32, 24, 2, 0, qk_q5_1_matmul_a8},
+    {"q8_0", 32, 34, 1, 0, qk_q8_0_matmul_a8},
     {"q4_0x16", 32, 18, 1, 0, qk_q4_0x16_matmul_a8},
     {"q4_1x16", 32, 20, 2, 0, qk_q4_1x16_matmul_a8},
     {"q8_0x16", 32, 34, 1, 0, qk_q8_0x16_matmul_a8},
+    {"q2_k", 256, 84, 0, 0, qk_q2_k_matmul_a8},
+    {"q3_k", 256, 110, 0, 0, qk_q3_k_matmul_a8},
+    {"q4_k", 256, 144, 2, 0, qk_q4_k_matmul_a8},
+    {"q5_k", 256, 176, 2, 0, qk_q5_k_matmul_a8},
+    {"q6_k", 256, 210, 0, 0, qk_q6_k_matmul_a8},
+    {"iq4_nl", 32, 18, 1, 0, qk_iq4_nl_matmul_a8},
+    {"iq4_xs", 256, 136, 1, 0, qk_iq4_xs_matmul_a8},
+    {"z4_32", 32, 19, 1, 0, qk_z4_32_matmul_a8},
+    {"z4_64", 64, 35, 1, 0, qk_z4_64_matmul_a8},
+    {"z8", 32, 36, 1, 0, qk_z8_matmul_a8},
+    {"nf4", 64, 36, 0, 0, qk_nf4_matmul_a8},
+    {"fp4", 64, 36, 0, 0, qk_fp4_matmul_a8},
 };
 static const char *const sets[] = {"scalar", "avx2", "avx512"};
 
@@ -65,7 +83,8 @@ static uint8_t *make_weights(size_t f, size_t rows, size_t columns) {
       else memcpy(block, (const uint8_t *)&value + 2, 2);
       continue;
     }
-    for (size_t i = 0; i < formats[f].bytes; i++) block[i] = (uint8_t)next();
+    // Any bytes will do, but for those of numbers that are none.
+    for (size_t i = 0; i < formats[f].bytes; i++) block[i] = (uint8_t)next() & 0x3b;
     float scales[2] = {number() / 8, number()};
     qk_f16_encode(scales, block, (size_t)formats[f].halves);
   }
@@ -169,7 +188,7 @@ int main(int count, char **arguments) {
                   best_time(f, weights, few, columns, x, blocks, tokens, y) / 1e9;
         const double small = (double)(few * row_bytes) /
                              best_time(f, weights, few, columns, x, blocks, 1, y) / 1e9;
-        printf("%-5s %-7s decode %6.2f GB/s (in cache %6.2f)  prefill %7.2f GMAC/s%s\n",
+        printf("%-6s %-7s decode %6.2f GB/s (in cache %6.2f)  prefill %7.2f GMAC/s%s\n",
                formats[f].name, sets[isa], decode, small, prefill, equal);
       }
     }

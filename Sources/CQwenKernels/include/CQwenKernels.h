@@ -35,7 +35,7 @@ void qk_futex_wake(const void *word, int32_t count);
 // Tells the processor that this is a spin loop.
 void qk_pause(void);
 
-// ---- Storage formats: one file each (f32.c f16.c bf16.c q4_0.c q4_1.c q8_0.c) ---------------------------
+// ---- Storage formats: one file each (f32.c q4_0.c nf4.c ...) --------------------------------------------
 
 // Decodes count consecutive elements (a multiple of the format's block) to float, exactly.
 void qk_f32_decode(const void *source, float *values, size_t count);
@@ -44,6 +44,8 @@ void qk_bf16_decode(const void *source, float *values, size_t count);
 void qk_q4_0_decode(const void *source, float *values, size_t count);
 void qk_q4_1_decode(const void *source, float *values, size_t count);
 void qk_q8_0_decode(const void *source, float *values, size_t count);
+
+void qk_fp8_decode(const void *source, float *values, size_t count);
 
 // Products with float activations.
 //   weights: rows of columns elements, row r at weights + r * row_bytes
@@ -58,6 +60,10 @@ void qk_f16_matmul(const void *weights, size_t row_bytes, size_t rows, size_t co
                    const float *x, size_t x_stride, size_t tokens, float *y, size_t y_stride);
 void qk_bf16_matmul(const void *weights, size_t row_bytes, size_t rows, size_t columns,
                     const float *x, size_t x_stride, size_t tokens, float *y, size_t y_stride);
+
+// The same bits as the product of the decoded weights; columns a multiple of 128.
+void qk_fp8_matmul(const void *weights, size_t row_bytes, size_t rows, size_t columns, const float *x,
+                   size_t x_stride, size_t tokens, float *y, size_t y_stride);
 
 // Activations in 8 bits: one block for each 32 values, quantised per token.
 typedef struct qk_a8_block {
@@ -80,6 +86,30 @@ void qk_q4_1_matmul_a8(const void *weights, size_t row_bytes, size_t rows, size_
 void qk_q8_0_matmul_a8(const void *weights, size_t row_bytes, size_t rows, size_t columns,
                        const qk_a8_block *x, size_t x_stride, size_t tokens, float *y, size_t y_stride);
 
+// Decoding and product of formats that are made of parts of 32 elements (parts.h has the sum shape). Where a row begins
+// with something of its own (int8, nf4_double), decoding begins at a row and count is its number of columns.
+#define QK_FORMAT_OF_PARTS(name)                                                                    \
+  void qk_##name##_decode(const void *source, float *values, size_t count);                         \
+  void qk_##name##_matmul_a8(const void *weights, size_t row_bytes, size_t rows, size_t columns,    \
+                             const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,        \
+                             size_t y_stride);
+QK_FORMAT_OF_PARTS(q5_0)
+QK_FORMAT_OF_PARTS(q5_1)
+QK_FORMAT_OF_PARTS(q2_k)
+QK_FORMAT_OF_PARTS(q3_k)
+QK_FORMAT_OF_PARTS(q4_k)
+QK_FORMAT_OF_PARTS(q5_k)
+QK_FORMAT_OF_PARTS(q6_k)
+QK_FORMAT_OF_PARTS(iq4_nl)
+QK_FORMAT_OF_PARTS(iq4_xs)
+QK_FORMAT_OF_PARTS(z4_32)
+QK_FORMAT_OF_PARTS(z4_64)
+QK_FORMAT_OF_PARTS(z8)
+QK_FORMAT_OF_PARTS(nf4)
+QK_FORMAT_OF_PARTS(nf4_double)
+QK_FORMAT_OF_PARTS(fp4)
+QK_FORMAT_OF_PARTS(int8)
+
 // Encodes count consecutive floats (a multiple of the format's block), rounding byte for byte as the gguf
 // package does: nearest code for the plain scale of the block. 16 bits: to nearest, ties to even.
 void qk_f32_encode(const float *values, void *target, size_t count);
@@ -87,7 +117,25 @@ void qk_f16_encode(const float *values, void *target, size_t count);
 void qk_bf16_encode(const float *values, void *target, size_t count);
 void qk_q4_0_encode(const float *values, void *target, size_t count);
 void qk_q4_1_encode(const float *values, void *target, size_t count);
+void qk_q5_0_encode(const float *values, void *target, size_t count);
+void qk_q5_1_encode(const float *values, void *target, size_t count);
 void qk_q8_0_encode(const float *values, void *target, size_t count);
+
+// The same for the formats of bitsandbytes, equal to it. int8: one row; weights pass through half precision.
+void qk_nf4_encode(const float *values, void *target, size_t count);
+void qk_int8_encode(const float *values, void *target, size_t count);
+
+// NF4 with 8-bit magnitudes (nf4_double.c has the layout). Bytes that stand before a row's blocks:
+size_t qk_nf4_double_head_bytes(size_t columns);
+// The largest magnitude of each 64 of count values.
+void qk_nf4_largest(const float *values, float *largest, size_t count);
+// Codes of the dynamic 8-bit format of up to 256 values, and the factor they stand under.
+void qk_dynamic8_encode(const float *values, size_t count, float *factor, uint8_t *codes);
+// Writes the head of a row whose first block is block `first` of the matrix; factors are those of all segments.
+void qk_nf4_double_begin(float offset, size_t first, const float *factors, size_t factor_count,
+                         void *target, size_t columns);
+// Writes the blocks of a row: `codes` has the 8-bit code of each.
+void qk_nf4_double_encode(const float *values, const uint8_t *codes, void *target, size_t columns);
 
 // Interleaved forms: 16 rows side by side (interleaved.h), as many bytes as in rows, rows rounded up to
 // a multiple of 16. Products have the bits of the row-major forms; weights and row_bytes are those of

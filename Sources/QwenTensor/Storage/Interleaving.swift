@@ -60,8 +60,7 @@ extension StorageFormat {
     decode: @escaping Interleaving.DecodeRow
   ) -> StorageFormat {
     unsafe StorageFormat(
-      name: name, ggmlType: nil, safetensorsType: nil, blockElements: blockElements,
-      blockBytes: blockBytes, decode: self.decode, encode: nil, floatProduct: nil,
+      name: name, blockElements: blockElements, blockBytes: blockBytes, decode: self.decode,
       blockProduct: product,
       interleaving: Interleaving(source: self.name, rows: 16, pack: pack, decode: decode))
   }

@@ -15,7 +15,9 @@ package struct StorageFormat: Sendable {
   package let blockElements: Int
   /// Bytes of one block.
   package let blockBytes: Int
-  /// Decodes a whole number of blocks to float, exactly.
+  /// Bytes before the blocks of a row of so many columns.
+  let rowHead: @Sendable (_ columns: Int) -> Int
+  /// Decodes a whole number of blocks to float, exactly; a whole row if rows have a head.
   @unsafe package let decode: Decode
   /// Encodes a whole number of blocks, or nil: nothing writes this format. The rounding is the format's plain
   /// one: see the prototype.
@@ -25,7 +27,7 @@ package struct StorageFormat: Sendable {
   /// Product with 8-bit activations, or nil where they are not worth it.
   @unsafe package let blockProduct: BlockProduct?
   /// Set where rows lie in groups; `decode` and `encode` are then those of a row by itself.
-  package var interleaving: Interleaving?
+  package let interleaving: Interleaving?
 
   package typealias Decode =
     @convention(c) (UnsafeRawPointer?, UnsafeMutablePointer<Float>?, Int) -> Void
@@ -42,8 +44,31 @@ package struct StorageFormat: Sendable {
       UnsafeMutablePointer<Float>?, Int
     ) -> Void
 
+  /// What a format lacks is left out; see the properties.
+  @unsafe init(
+    name: String, ggmlType: UInt32? = nil, safetensorsType: String? = nil, blockElements: Int,
+    blockBytes: Int, rowHead: @escaping @Sendable (_ columns: Int) -> Int = { _ in 0 },
+    decode: @escaping Decode, encode: Encode? = nil, floatProduct: FloatProduct? = nil,
+    blockProduct: BlockProduct? = nil, interleaving: Interleaving? = nil
+  ) {
+    self.name = name
+    self.ggmlType = ggmlType
+    self.safetensorsType = safetensorsType
+    self.blockElements = blockElements
+    self.blockBytes = blockBytes
+    self.rowHead = rowHead
+    unsafe self.decode = decode
+    unsafe self.encode = encode
+    unsafe self.floatProduct = floatProduct
+    unsafe self.blockProduct = blockProduct
+    self.interleaving = interleaving
+  }
+
   /// Every format this build knows. A new one is its file and its name here.
-  package static let all: [StorageFormat] = [.f32, .f16, .bf16, .q4_0, .q4_1, .q8_0]
+  package static let all: [StorageFormat] = [
+    .f32, .f16, .bf16, .q4_0, .q4_1, .q5_0, .q5_1, .q8_0, .q2_k, .q3_k, .q4_k, .q5_k, .q6_k,
+    .iq4_nl, .iq4_xs, .nf4, .nf4Double, .fp4, .int8, .z4_32, .z4_64, .z8, .fp8,
+  ]
 
   /// The format of a GGUF type number.
   package static func ggml(_ type: UInt32) -> StorageFormat? {
@@ -59,9 +84,10 @@ package struct StorageFormat: Sendable {
   package func rowBytes(columns: Int) -> Int? {
     guard columns >= 0, columns % blockElements == 0 else { return nil }
     let (bytes, overflow) = (columns / blockElements).multipliedReportingOverflow(by: blockBytes)
-    return overflow ? nil : bytes
+    let (sum, overflows) = bytes.addingReportingOverflow(rowHead(columns))
+    return overflow || overflows ? nil : sum
   }
 
-  /// Average bits that one weight takes.
+  /// Average bits that one weight takes, heads of rows left out.
   package var bitsPerWeight: Double { Double(blockBytes * 8) / Double(blockElements) }
 }

@@ -1,0 +1,66 @@
+// Rows of LLM.int8(): a float with the largest magnitude of the row, then signed bytes q. The value is
+// q largest / 127, rounded as bitsandbytes does: first the product with q, then with 1/127.
+#include "encode.h"
+#include "parts.h"
+
+enum { HEAD = 4, BYTES = 32 };
+static const qk_traits traits = {.bytes = BYTES, .parts = 1, .codes = QK_CODES_SIGNED};
+static const float inverse_127 = 7.874015718698502e-3f;
+
+static float largest_of(const uint8_t *row) {
+  float largest;
+  memcpy(&largest, row, sizeof largest);
+  return largest;
+}
+
+void qk_int8_decode(const void *source, float *values, size_t count) {
+  const float largest = largest_of(source);
+  for (size_t k = 0; k < count; k++) {
+    values[k] = (float)(int8_t)((const uint8_t *)source)[HEAD + k] * largest * inverse_127;
+  }
+}
+
+static void unpack(const uint8_t *row, size_t blocks, size_t block, int part, qk_part *out) {
+  (void)blocks, (void)part;
+  out->d = largest_of(row) * inverse_127;
+  for (int k = 0; k < 32; k++) {
+    out->q[k] = (int8_t)row[HEAD + block * BYTES + (size_t)k];
+  }
+}
+
+#if QK_X86
+QK_INLINE QK_AVX2 void head8(const uint8_t *const row[8], size_t blocks, size_t block, qk_head8 *head) {
+  (void)blocks, (void)block;
+  head->d = _mm256_mul_ps(qk_floats8(row, 0), _mm256_set1_ps(inverse_127));
+}
+
+QK_INLINE QK_AVX2 void unpack8(const uint8_t *const row[8], size_t blocks, size_t block, int part,
+                               const qk_head8 *head, qk_part8 *out) {
+  (void)blocks, (void)part;
+  out->d = head->d;
+  qk_bytes8(row, HEAD + block * BYTES, out->q);
+}
+#endif
+
+QK_PARTS_MATMUL(int8, traits, unpack, head8, unpack8)
+
+void qk_int8_encode(const float *values, void *target, size_t count) {
+  uint8_t *row = target;
+  // Weights pass through half precision.
+  float largest = 0;
+  for (size_t k = 0; k < count; k++) {
+    const float magnitude = fabsf(qk_half_to_float(qk_float_to_half(values[k])));
+    largest = magnitude > largest || isnan(magnitude) ? magnitude : largest;
+    if (isnan(largest)) {
+      break;
+    }
+  }
+  memcpy(row, &largest, sizeof largest);
+  const float factor = 127 / largest;
+  for (size_t k = 0; k < count; k++) {
+    const float value = qk_half_to_float(qk_float_to_half(values[k])) * factor;
+    // Adding 1.5 * 2^23 rounds to an integer, half to even.
+    const int is_code = fabsf(value) < 0x1p22f;
+    row[HEAD + k] = is_code ? (uint8_t)(qk_bits_of(value + 0x1.8p23f) - 0x4b400000) : 0;
+  }
+}

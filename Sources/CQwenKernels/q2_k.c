@@ -1,0 +1,58 @@
+// Blocks of 256 in 8 parts: 16 bytes with a 4-bit scale and, above, a 4-bit minimum of 16 elements each, 64
+// bytes of 2-bit codes, half-precision d and minimum. The value is d scale q - dmin minimum.
+//
+// Part 4h + r: bytes 32h at bit 2r.
+#include "parts.h"
+
+enum { BYTES = 84, CODES = 16, D = 80 };
+static const qk_traits traits = {.bytes = BYTES,
+                                 .parts = 8,
+                                 .codes = QK_CODES_4,
+                                 .has_minimum = 1,
+                                 .has_halves = 1,
+                                 .has_minimum_halves = 1};
+
+static void unpack(const uint8_t *row, size_t blocks, size_t block, int part, qk_part *out) {
+  (void)blocks;
+  const uint8_t *source = row + block * BYTES;
+  out->d = qk_half_to_float(qk_load_u16(source + D));
+  out->m = -qk_half_to_float(qk_load_u16(source + D + 2));
+  for (int i = 0; i < 2; i++) {
+    out->s[i] = source[2 * part + i] & 15;
+    out->o[i] = source[2 * part + i] >> 4;
+  }
+  for (int k = 0; k < 32; k++) {
+    out->q[k] = source[CODES + part / 4 * 32 + k] >> part % 4 * 2 & 3;
+  }
+}
+
+#if QK_X86
+QK_INLINE QK_AVX2 void head8(const uint8_t *const row[8], size_t blocks, size_t block, qk_head8 *head) {
+  (void)blocks;
+  const __m256i scales = qk_words8(row, block * BYTES + D);
+  head->d = qk_low_halves(scales);
+  head->m = _mm256_xor_ps(qk_high_halves(scales), _mm256_set1_ps(-0.0f));
+  qk_transpose16(row, block * BYTES, head->w);
+}
+
+QK_INLINE QK_AVX2 void unpack8(const uint8_t *const row[8], size_t blocks, size_t block, int part,
+                               const qk_head8 *head, qk_part8 *out) {
+  (void)blocks;
+  const __m256i four = _mm256_set1_epi32(15);
+  out->d = head->d;
+  out->m = head->m;
+  QK_UNROLL for (int i = 0; i < 2; i++) {
+    const __m256i both = _mm256_srli_epi32(head->w[part / 2], 16 * (part % 2) + 8 * i);
+    out->s[i] = _mm256_and_si256(both, four);
+    out->o[i] = _mm256_and_si256(_mm256_srli_epi32(both, 4), four);
+  }
+  qk_bytes8(row, block * BYTES + CODES + (size_t)part / 4 * 32, out->q);
+  QK_UNROLL for (int g = 0; g < 8; g++) {
+    const __m256i codes = _mm256_srli_epi16(out->q[g], part % 4 * 2);
+    out->q[g] = _mm256_and_si256(codes, _mm256_set1_epi8(3));
+  }
+}
+#endif
+
+QK_PARTS_DECODE(q2_k, traits, unpack)
+QK_PARTS_MATMUL(q2_k, traits, unpack, head8, unpack8)

@@ -1,0 +1,68 @@
+// Blocks of 256 in 8 parts: 32 bytes whose bit p is the third bit of part p, 64 bytes of 2-bit codes, 12 bytes of
+// 16 6-bit scales of 16 elements each, half-precision d. The value is d (scale - 32) (q - 4).
+//
+// Part 4h + r: bytes 32h at bit 2r. Scale i: its lower 4 bits are a half of byte i % 8 (the upper one from 8 on), its
+// upper 2 lie in byte 8 + i % 4 at bit 2 (i / 4).
+#include "parts.h"
+
+enum { BYTES = 110, CODES = 32, SCALES = 96, D = 108 };
+static const qk_traits traits = {
+    .bytes = BYTES, .parts = 8, .codes = QK_CODES_4, .offset = 4, .has_halves = 1};
+
+static void unpack(const uint8_t *row, size_t blocks, size_t block, int part, qk_part *out) {
+  (void)blocks;
+  const uint8_t *source = row + block * BYTES;
+  out->d = qk_half_to_float(qk_load_u16(source + D));
+  for (int i = 0; i < 2; i++) {
+    const int index = 2 * part + i;
+    const int low = source[SCALES + index % 8] >> index / 8 * 4 & 15;
+    const int high = source[SCALES + 8 + index % 4] >> index / 4 * 2 & 3;
+    out->s[i] = (low | high << 4) - 32;
+  }
+  for (int k = 0; k < 32; k++) {
+    const int low = source[CODES + part / 4 * 32 + k] >> part % 4 * 2 & 3;
+    out->q[k] = (low | (source[k] >> part & 1) << 2) - 4;
+  }
+}
+
+#if QK_X86
+QK_INLINE QK_AVX2 void head8(const uint8_t *const row[8], size_t blocks, size_t block, qk_head8 *head) {
+  (void)blocks;
+  // The last 16 bytes of the block: two of codes, the scales, d.
+  __m256i w[4];
+  qk_transpose16(row, block * BYTES + SCALES - 2, w);
+  head->d = qk_high_halves(w[3]);
+  QK_UNROLL for (int i = 0; i < 3; i++) {
+    head->w[i] = _mm256_or_si256(_mm256_srli_epi32(w[i], 16), _mm256_slli_epi32(w[i + 1], 16));
+  }
+}
+
+QK_INLINE QK_AVX2 void unpack8(const uint8_t *const row[8], size_t blocks, size_t block, int part,
+                               const qk_head8 *head, qk_part8 *out) {
+  (void)blocks;
+  out->d = head->d;
+  QK_UNROLL for (int i = 0; i < 2; i++) {
+    const int index = 2 * part + i;
+    const __m256i low = _mm256_and_si256(
+        _mm256_srli_epi32(head->w[index / 4 % 2], index % 4 * 8 + index / 8 * 4),
+        _mm256_set1_epi32(15));
+    const __m256i high = _mm256_and_si256(
+        _mm256_srli_epi32(head->w[2], index % 4 * 8 + index / 4 * 2), _mm256_set1_epi32(3));
+    const __m256i scale = _mm256_or_si256(low, _mm256_slli_epi32(high, 4));
+    out->s[i] = _mm256_sub_epi32(scale, _mm256_set1_epi32(32));
+  }
+  __m256i high[8];
+  qk_bytes8(row, block * BYTES, high);
+  qk_bytes8(row, block * BYTES + CODES + (size_t)part / 4 * 32, out->q);
+  QK_UNROLL for (int g = 0; g < 8; g++) {
+    const __m256i low = _mm256_srli_epi16(out->q[g], part % 4 * 2);
+    const __m256i bit = part < 2 ? _mm256_slli_epi16(high[g], part < 2 ? 2 - part : 0)
+                                 : _mm256_srli_epi16(high[g], part < 2 ? 0 : part - 2);
+    out->q[g] = _mm256_or_si256(_mm256_and_si256(low, _mm256_set1_epi8(3)),
+                                _mm256_and_si256(bit, _mm256_set1_epi8(4)));
+  }
+}
+#endif
+
+QK_PARTS_DECODE(q3_k, traits, unpack)
+QK_PARTS_MATMUL(q3_k, traits, unpack, head8, unpack8)

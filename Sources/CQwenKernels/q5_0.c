@@ -1,0 +1,54 @@
+// Blocks of 32: half-precision d, a word with the fifth bit of each element, then 4-bit codes as in Q4_0. The
+// value is d (q - 16).
+#include "encode.h"
+#include "parts.h"
+
+enum { BYTES = 22 };
+static const qk_traits traits = {.bytes = BYTES, .parts = 1, .codes = QK_CODES_5, .offset = 16};
+
+static void unpack(const uint8_t *row, size_t blocks, size_t block, int part, qk_part *out) {
+  (void)blocks, (void)part;
+  const uint8_t *source = row + block * BYTES;
+  uint32_t high;
+  memcpy(&high, source + 2, sizeof high);
+  out->d = qk_half_to_float(qk_load_u16(source));
+  qk_nibbles(source + 6, out->q);
+  for (int k = 0; k < 32; k++) {
+    out->q[k] += (int32_t)(high >> k & 1) * 16 - 16;
+  }
+}
+
+#if QK_X86
+QK_INLINE QK_AVX2 void head8(const uint8_t *const row[8], size_t blocks, size_t block, qk_head8 *head) {
+  (void)blocks;
+  head->d = qk_halves8(row, block * BYTES);
+  head->w[0] = qk_words8(row, block * BYTES + 2);
+}
+
+QK_INLINE QK_AVX2 void unpack8(const uint8_t *const row[8], size_t blocks, size_t block, int part,
+                               const qk_head8 *head, qk_part8 *out) {
+  (void)blocks, (void)part;
+  out->d = head->d;
+  qk_nibbles8(row, block * BYTES + 6, out->q);
+  QK_UNROLL for (int g = 0; g < 8; g++) {
+    out->q[g] = _mm256_or_si256(out->q[g], qk_bits8(head->w[0], g, 16));
+  }
+}
+#endif
+
+QK_PARTS_DECODE(q5_0, traits, unpack)
+QK_PARTS_MATMUL(q5_0, traits, unpack, head8, unpack8)
+
+void qk_q5_0_encode(const float *values, void *target, size_t count) {
+  uint8_t *block = target;
+  for (size_t b = 0; b < count / 32; b++, block += BYTES, values += 32) {
+    const float d = qk_largest32(values) / -16;
+    const float inverse = qk_inverse(d);
+    uint8_t codes[32];
+    for (size_t k = 0; k < 32; k++) {
+      codes[k] = qk_code(values[k] * inverse, 16.5f, 31);
+    }
+    qk_store_half(block, d);
+    qk_store_codes5(block + 2, codes);
+  }
+}

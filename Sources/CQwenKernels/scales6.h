@@ -1,0 +1,53 @@
+// The 12 bytes of 6-bit scales and minima of 8 parts that Q4_K and Q5_K share.
+//
+// Parts 0 ... 3: byte p has the scale, byte 4 + p the minimum in its lower 6 bits. Parts 4 ... 7: byte 4 + p has the
+// lower 4 bits of the scale and, above, of the minimum; their upper 2 bits are those left of bytes p - 4 and p.
+#ifndef QK_SCALES6_H
+#define QK_SCALES6_H
+
+#include "parts.h"
+
+typedef struct {
+  uint8_t scale, minimum;
+} qk_scale6;
+
+QK_INLINE qk_scale6 qk_scale6_of(const uint8_t *bytes, int part) {
+  if (part < 4) {
+    return (qk_scale6){bytes[part] & 63, bytes[part + 4] & 63};
+  }
+  const uint8_t low = bytes[part + 4];
+  return (qk_scale6){(uint8_t)((low & 15) | bytes[part - 4] >> 6 << 4),
+                     (uint8_t)(low >> 4 | bytes[part] >> 6 << 4)};
+}
+
+#if QK_X86
+// Half-precision d and minimum, then the 12 bytes: 16 bytes of each row.
+QK_INLINE QK_AVX2 void qk_head_scales6(const uint8_t *const row[8], size_t offset, qk_head8 *head) {
+  qk_transpose16(row, offset, head->w);
+  head->d = qk_low_halves(head->w[0]);
+  head->m = _mm256_xor_ps(qk_high_halves(head->w[0]), _mm256_set1_ps(-0.0f));
+}
+
+// d and m of a part.
+QK_INLINE QK_AVX2 void qk_apply_scales6(const qk_head8 *head, int part, qk_part8 *out) {
+  const __m256i six = _mm256_set1_epi32(63);
+  const __m256i four = _mm256_set1_epi32(15);
+  const __m256i two = _mm256_set1_epi32(48);
+  __m256i scale, minimum;
+  if (part < 4) {
+    scale = _mm256_and_si256(_mm256_srli_epi32(head->w[1], 8 * part), six);
+    minimum = _mm256_and_si256(_mm256_srli_epi32(head->w[2], 8 * part), six);
+  } else {
+    const int i = 8 * (part - 4);
+    const __m256i low = _mm256_srli_epi32(head->w[3], i);
+    scale = _mm256_or_si256(_mm256_and_si256(low, four),
+                            _mm256_and_si256(_mm256_srli_epi32(head->w[1], i + 2), two));
+    minimum = _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi32(low, 4), four),
+                              _mm256_and_si256(_mm256_srli_epi32(head->w[2], i + 2), two));
+  }
+  out->d = _mm256_mul_ps(head->d, _mm256_cvtepi32_ps(scale));
+  out->m = _mm256_mul_ps(head->m, _mm256_cvtepi32_ps(minimum));
+}
+#endif
+
+#endif

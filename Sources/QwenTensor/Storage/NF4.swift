@@ -1,0 +1,8 @@
+internal import CQwenKernels
+
+extension StorageFormat {
+  /// Blocks of 64: a float and 4-bit places in the table of NF4, as bitsandbytes has it.
+  package static let nf4 = unsafe StorageFormat(
+    name: "NF4", blockElements: 64, blockBytes: 36, decode: qk_nf4_decode, encode: qk_nf4_encode,
+    blockProduct: qk_nf4_matmul_a8)
+}
