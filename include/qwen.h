@@ -113,7 +113,8 @@ typedef struct qwen_model_s *qwen_model;
 typedef int32_t (*qwen_progress_callback)(const char *stage, double fraction, void *user);
 
 /* Opens a model: path is a Hugging Face or ModelScope folder, or one .gguf file. Options: see
- * qwen_describe("options"), section "open" ({"load": "map", "threads": 4, ...}). progress may be NULL. */
+ * qwen_describe("options"), section "open" ({"load": "map", "threads": 4, "weights": "q8_0", ...}). Weights that
+ * are converted take the memory of the result and a few megabytes. progress may be NULL. */
 qwen_status qwen_model_open(qwen_model *out, const char *path, const char *options_json,
                             qwen_progress_callback progress, void *user);
 
@@ -126,7 +127,8 @@ qwen_status qwen_model_open(qwen_model *out, const char *path, const char *optio
  * "memory": {"machine_bytes", "available_bytes", "max_memory"?, "context_that_fits", "context_that_fits_now"}}. */
 qwen_status qwen_model_plan(const char *path, const char *options_json, char **out_json);
 
-/* Facts as JSON: family, sizes, formats, context, tokenizer, chat format, defaults, memory in bytes. */
+/* Facts as JSON: family, sizes, formats, "parts" (what is held in which format, in bytes), context, tokenizer, chat
+ * format, defaults, memory in bytes. */
 qwen_status qwen_model_info(qwen_model model, char **out_json);
 
 /* Drops the caller's hold. Sessions that are still open keep what they need alive. */

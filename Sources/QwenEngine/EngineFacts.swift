@@ -16,10 +16,14 @@ package enum EngineFacts {
     ]
   }
 
-  /// Storage formats of weights.
+  /// Storage formats of weights; "option" is what "weights" calls one that can be written.
   package static var formats: JSONValue {
     let list = StorageFormat.all.map { format -> JSONValue in
-      ["name": .string(format.name), "bits_per_weight": .number(format.bitsPerWeight)]
+      [
+        "name": .string(format.name), "bits_per_weight": .number(format.bitsPerWeight),
+        "block": .integer(format.blockElements),
+        "option": StorageFormat.encodable(format.word).map { .string($0.word) } ?? .null,
+      ]
     }
     return ["formats": .array(list)]
   }
@@ -55,18 +59,41 @@ extension Model {
       "default_system": chat?.defaultSystem.map { .string($0) } ?? .null,
       "stop_ids": .array(stopIDs.map { .integer(Int($0)) }),
       "defaults": .object(defaults.options), "threads": .integer(settings.threads),
-      "memory": [
-        "weight_bytes": .integer(weightBytes), "kv_bytes_per_token": .integer(perToken),
-        "prefix_cache_bytes": .integer(prefixCache?.usage.bytes ?? 0),
-      ],
+    ]
+    var memory: JSONObject = [
+      "weight_bytes": .integer(weightBytes), "kv_bytes_per_token": .integer(perToken),
+      "prefix_cache_bytes": .integer(prefixCache?.usage.bytes ?? 0),
     ]
     if let network {
-      let formats = network.formats
-      info["formats"] = [
-        "embedding": .string(formats.embedding.name), "head": .string(formats.head.name),
-        "layers": .string(formats.layers.name),
-      ]
+      let shares = network.shares
+      memory["mapped_bytes"] = .integer(shares.reduce(0) { $0 + $1.mappedBytes })
+      info["formats"] = .object(Model.formats(shares))
+      info["parts"] = .array(shares.map(\.json))
     }
+    info["memory"] = .object(memory)
     return info
+  }
+
+  /// The format of each part, that of most of its bytes; a tied head has the embedding's.
+  private static func formats(_ shares: [WeightShare]) -> JSONObject {
+    func name(_ part: WeightPart) -> JSONValue? {
+      shares.filter { $0.part == part }.max { $0.byteCount < $1.byteCount }
+        .map { .string($0.format.name) }
+    }
+    let embedding = name(.embedding) ?? .null
+    return [
+      "embedding": embedding, "head": name(.head) ?? embedding, "layers": name(.layers) ?? .null,
+    ]
+  }
+}
+
+extension WeightShare {
+  /// As `qwen_model_info` tells it.
+  var json: JSONValue {
+    [
+      "part": .string(part.rawValue), "format": .string(format.name),
+      "bits_per_weight": .number(format.bitsPerWeight), "matrices": .integer(matrices),
+      "bytes": .integer(byteCount), "mapped_bytes": .integer(mappedBytes),
+    ]
   }
 }

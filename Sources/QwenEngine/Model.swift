@@ -77,11 +77,16 @@ struct OpenSettings: Sendable {
   var threads: Int
   var isExact: Bool
   var usesOpenBLAS: Bool
+  var policy: WeightPolicy
   /// Most bytes that weights and sessions may take together.
   var maximumMemory: Int?
 
   /// Whether opening allocates what may be too much, so that sizes are looked at first.
-  var needsPlan: Bool { !isVocabularyOnly && (maximumMemory != nil || mode == .copy) }
+  var needsPlan: Bool {
+    !isVocabularyOnly && (maximumMemory != nil || mode == .copy || policy.isActive)
+  }
+  /// Whether weights that stay as stored are pages of their files.
+  var isMapped: Bool { mode == .map && !policy.copiesStored }
   /// The options as they were given.
   let given: JSONObject
 
@@ -97,6 +102,12 @@ struct OpenSettings: Sendable {
     usesOpenBLAS = options["matmul"]?.string == "openblas"
     maximumMemory = options["max_memory"].flatMap(ByteSize.init)?.bytes
     isExact = options["compute"]?.string == "float32" || usesOpenBLAS
+    policy = WeightPolicy(options: options)
+    if policy.isActive, mode == .copy {
+      // A copy of what is converted anyway would only take memory: map, and copy what stays.
+      mode = .map
+      policy.copiesStored = true
+    }
   }
 }
 
@@ -146,11 +157,12 @@ private struct ModelParts {
     }
     try ModelParts.report("tokenizer", 1, progress)
     if let archive {
-      network = try LanguageModel(configuration, archive) { fraction in
-        progress?("weights", fraction) ?? true
-      }
-      weightBytes = try WeightPlan(configuration, archive, isMapped: settings.mode == .map)
-        .byteCount
+      network = try LanguageModel(
+        configuration, archive, policy: settings.policy, threads: settings.threads
+      ) { fraction in progress?("weights", fraction) ?? true }
+      weightBytes = try WeightPlan(
+        configuration, archive, isMapped: settings.isMapped, policy: settings.policy
+      ).byteCount
     } else {
       network = nil
       weightBytes = 0

@@ -79,6 +79,20 @@ private import Synchronization
     return FileIdentity(status) == source.identity
   }
 
+  /// Hands the pages that hold `count` bytes at `address` back to the system, which fetches them again when they
+  /// are touched. Nothing happens to copied bytes, nor where the range lies outside the file.
+  package func releasePages(_ address: UnsafeRawPointer, byteCount: Int) {
+    let offset = unsafe address - start
+    guard mode == .map, offset >= 0, byteCount > 0, offset <= count, byteCount <= count - offset
+    else { return }
+    let page = 4096
+    let first = offset / page * page
+    // Advice only. Neighbours that share the last page fetch it again.
+    _ = unsafe madvise(
+      UnsafeMutableRawPointer(mutating: start + first),
+      (offset + byteCount + page - 1) / page * page - first, MADV_DONTNEED)
+  }
+
   /// A part of the file; one that does not lie inside is an error.
   package func region(offset: Int, count: Int) throws(FormatError) -> ByteRegion {
     guard offset >= 0, count >= 0, offset <= self.count, count <= self.count - offset else {

@@ -104,7 +104,7 @@ func systemError(path: String, _ what: String, code: Int32) -> FormatError {
 }
 
 /// The system's words for an errno, without touching global state.
-private func errorText(_ code: Int32) -> String {
+func errorText(_ code: Int32) -> String {
   unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 128) { buffer in
     // strerror_r writes a NUL-terminated string that fits into the buffer.
     guard let start = buffer.baseAddress, unsafe strerror_r(code, start, 128) == 0 else {

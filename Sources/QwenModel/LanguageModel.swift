@@ -13,18 +13,21 @@ protocol DecoderFamily: Sendable {
 /// A decoder-only language model: tokens in, hidden states and logits out. Immutable, shared by threads.
 package final class LanguageModel: Sendable {
   package let configuration: ModelConfiguration
-  private let family: any DecoderFamily
+  let decoder: any DecoderFamily
 
-  /// Takes the weights of `archive`, which stays mapped as long as the model lives.
+  /// Takes the weights of `archive`, which stays mapped as long as the model lives and something is as stored; brings
+  /// the others into the formats of `policy`, a slab at a time on `threads` threads.
   ///
   /// Throws `FormatError` naming the tensor that is missing, misshapen or of an unknown type.
   package init(
-    _ configuration: ModelConfiguration, _ archive: TensorArchive,
-    progress: WeightProgress? = nil
+    _ configuration: ModelConfiguration, _ archive: TensorArchive, policy: WeightPolicy = .stored,
+    threads: Int = 1, progress: WeightProgress? = nil
   ) throws(FormatError) {
     self.configuration = configuration
-    let reader = WeightReader(archive, configuration)
-    family =
+    let loading = WeightLoading(
+      policy, threads: threads, totalBytes: archive.byteCount, progress: progress)
+    let reader = WeightReader(archive, configuration, loading)
+    decoder =
       switch configuration.family {
       case .qwen: try QwenDecoder(reader, progress)
       case .qwen2: try Qwen2Decoder(reader, progress)
@@ -48,7 +51,7 @@ package final class LanguageModel: Sendable {
       throw .shape("token \(token) of \(configuration.vocabularyRows)")
     }
     let step = try Step(slices, other ?? configuration, workspace, observer: observer)
-    try family.forward(step)
+    try decoder.forward(step)
     observer?(.finalNorm, step.normed)
     for slice in slices {
       slice.sequence.cache.commit(slice.sequence.length + slice.tokens.count)
@@ -60,12 +63,35 @@ package final class LanguageModel: Sendable {
   package func logits(
     _ hidden: Rows, into logits: Rows, _ workspace: Workspace
   ) throws(TensorError) {
-    try workspace.compute.multiply(family.weights.head, hidden, into: logits)
+    try workspace.compute.multiply(decoder.weights.head, hidden, into: logits)
   }
 
-  /// Format of the matrices of the layers, of the embedding and of the head, for reports.
-  package var formats: (embedding: StorageFormat, head: StorageFormat, layers: StorageFormat) {
-    let head = family.weights.head.weight.format
-    return (family.weights.embedding.format, head, family.layers.last?.output.weight.format ?? head)
+  /// What the matrices of each part are held in, by part and format; a tied head that is the embedding is not
+  /// counted again.
+  package var shares: [WeightShare] {
+    var shares: [WeightShare] = []
+    func add(_ matrix: Matrix, _ part: WeightPart) {
+      let found = shares.firstIndex { $0.part == part && $0.format.name == matrix.format.name }
+      if found == nil {
+        shares.append(WeightShare(part: part, format: matrix.format))
+      }
+      let index = found ?? shares.count - 1
+      shares[index].matrices += 1
+      shares[index].byteCount += matrix.byteCount
+      if matrix.isMapped { shares[index].mappedBytes += matrix.byteCount }
+    }
+    add(decoder.weights.embedding, .embedding)
+    for layer in decoder.layers {
+      for linear in layer.linears { add(linear.weight, .layers) }
+      for linear in layer.feedForward.routers { add(linear.weight, .router) }
+    }
+    let head = decoder.weights.head.weight
+    if unsafe head.address != decoder.weights.embedding.address { add(head, .head) }
+    return shares
+  }
+
+  /// The format of the head and of the embedding, for reports.
+  package var outerFormats: (embedding: StorageFormat, head: StorageFormat) {
+    (decoder.weights.embedding.format, decoder.weights.head.weight.format)
   }
 }

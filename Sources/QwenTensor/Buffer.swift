@@ -62,6 +62,12 @@ package struct FloatBuffer: Sendable {
     self.count = count
   }
 
+  /// A copy of these values.
+  package init(_ values: [Float]) throws(TensorError) {
+    try self.init(count: values.count)
+    for (index, value) in values.enumerated() { unsafe pointer[index] = value }
+  }
+
   /// Start of the floats; valid while this value or a copy of it lives.
   @unsafe package var pointer: UnsafeMutablePointer<Float> {
     unsafe buffer.address.assumingMemoryBound(to: Float.self)

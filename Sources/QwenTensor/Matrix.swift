@@ -61,6 +61,16 @@ package struct Matrix: @unchecked Sendable {
     }
   }
 
+  /// Hands the memory of rows that are not needed for now back to the system, where they are pages of a file.
+  package func releasePages(_ rows: Range<Int>) {
+    guard let owner = owner as? any PageOwner else { return }
+    unsafe owner.releasePages(
+      address + rows.lowerBound * rowBytes, byteCount: rows.count * rowBytes)
+  }
+
+  /// Whether the bytes are those of a file, which the system can drop and fetch again.
+  package var isMapped: Bool { (owner as? any PageOwner)?.isMapped ?? false }
+
   /// Every element decoded, for tests and small vectors.
   package func decoded() throws(TensorError) -> FloatBuffer {
     let values = try FloatBuffer(count: rows * columns)

@@ -49,13 +49,26 @@ private func writeFacts(_ value: JSON, indent: Int, into lines: inout String) {
   let width = (members.map { $0.key.count }.max() ?? 0) + 2
   for (key, value) in members {
     let name = key.replacing("_", with: " ")
-    if case .object(let inner) = value, !inner.isEmpty {
+    if key == "parts", let parts = value.array {
+      lines += "\(margin)\(name):\n" + parts.map { "\(margin)  \(part($0))\n" }.joined()
+    } else if case .object(let inner) = value, !inner.isEmpty {
       lines += "\(margin)\(name):\n"
       writeFacts(value, indent: indent + 1, into: &lines)
     } else {
       lines += "\(margin)\((name + ":").padded(width))\(fact(key, value))\n"
     }
   }
+}
+
+/// What one part of a model is held in: "layers  NF4  224 matrices  3.4 GiB".
+private func part(_ value: JSON) -> String {
+  let bytes = value["bytes"]?.double ?? 0
+  let mapped = value["mapped_bytes"]?.double ?? 0
+  let place = mapped == 0 ? "" : mapped < bytes ? ", \(readableSize(mapped)) mapped" : ", mapped"
+  let matrices = value["matrices"]?.int ?? 0
+  let count = "\(matrices) \(matrices == 1 ? "matrix" : "matrices")".padded(15)
+  return (value["part"]?.string ?? "").padded(12) + (value["format"]?.string ?? "").padded(12)
+    + count + readableSize(bytes) + place
 }
 
 /// Sizes in bytes get a readable size beside them; text comes without quotes.

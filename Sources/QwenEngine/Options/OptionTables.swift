@@ -1,4 +1,5 @@
 package import QwenFormats
+internal import QwenModel
 
 extension OptionTable {
   /// Largest value of integers that count tokens.
@@ -31,7 +32,23 @@ extension OptionTable {
         "prefix_cache", .integer(0...(1 << 20)), default: 0,
         "MiB of keys and values that finished prompts and answers leave behind for other sessions of the model that begin with the same tokens; 0 for none."
       ),
-    ])
+    ] + weightFormats)
+
+  /// Storage formats, for opening and for converting.
+  static let weightFormats = [
+    Option(
+      "weights", .word(WeightPolicy.words), default: "stored",
+      "Format of the matrices of attention and feed-forward parts, converted while loading; rows that are no whole number of blocks take the next wider format."
+    ),
+    Option(
+      "head", .word(WeightPolicy.words), default: nil,
+      "Format of the output head; default: that of weights, but at least q8_0, or as stored if that is smaller."
+    ),
+    Option(
+      "embeddings", .word(WeightPolicy.words), default: nil,
+      "Format of the token embeddings; default: as stored, where only the rows in use take memory (in a file that is written: that of the head)."
+    ),
+  ]
 
   /// Options of opening a session.
   package static let session = OptionTable(

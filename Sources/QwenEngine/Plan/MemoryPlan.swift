@@ -17,7 +17,8 @@ package struct MemoryPlan {
     do throws(FormatError) {
       let (configuration, archive) = try MemoryPlan.headers(path)
       self.configuration = configuration
-      weights = try WeightPlan(configuration, archive, isMapped: settings.mode == .map)
+      weights = try WeightPlan(
+        configuration, archive, isMapped: settings.isMapped, policy: settings.policy)
     } catch { throw EngineError(error) }
     self.path = path
     session = SessionPlan(configuration, options: options, threads: settings.threads)
@@ -99,16 +100,6 @@ package struct MemoryPlan {
     return [
       "context": .integer(context), "kv_bytes": .integer(session.cacheBytes(context)),
       "total_bytes": .integer(total), "fits": .bool(total <= allowed),
-    ]
-  }
-}
-
-extension WeightPlan.Share {
-  fileprivate var json: JSONValue {
-    [
-      "part": .string(part.rawValue), "format": .string(format.name),
-      "bits_per_weight": .number(format.bitsPerWeight), "matrices": .integer(matrices),
-      "bytes": .integer(byteCount), "mapped_bytes": .integer(mappedBytes),
     ]
   }
 }

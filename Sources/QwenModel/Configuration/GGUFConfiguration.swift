@@ -37,7 +37,7 @@ extension ModelConfiguration {
     guard let vocabulary = file.tensors["token_embd.weight"]?.shape.first else {
       throw FormatError(.malformed, path: path, "has no tensor \"token_embd.weight\"")
     }
-    let configuration = ModelConfiguration(
+    var configuration = ModelConfiguration(
       family: family, vocabularyRows: vocabulary, hiddenSize: hidden,
       layerCount: try reader.int("block_count"), queryHeads: heads,
       kvHeads: try reader.int("attention.head_count_kv", default: heads), headDim: headDim,
@@ -51,6 +51,9 @@ extension ModelConfiguration {
       rotaryPairing: family == .llama ? .pairs : .halves,
       isTied: file.tensors["output.weight"] == nil, contextLength: context,
       trainedLength: context, experts: experts)
+    configuration.usesDynamicNTK = file.metadata[GGUFKey.dynamicNTK]?.bool ?? false
+    configuration.usesLogN = file.metadata[GGUFKey.logN]?.bool ?? false
+    configuration.trainedLength = file.metadata[GGUFKey.trainedLength]?.int ?? context
     self = try configuration.checked(path: path)
   }
 }

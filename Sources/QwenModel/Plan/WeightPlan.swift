@@ -1,28 +1,10 @@
 package import QwenFormats
-package import QwenTensor
+internal import QwenTensor
 
 /// What the weights of a checkpoint will take in memory, from its headers alone: nothing is read or allocated.
 package struct WeightPlan: Sendable {
-  /// What a tensor is for.
-  package enum Part: String, Sendable, CaseIterable {
-    case embedding = "embeddings"
-    case layers
-    case head
-  }
-
-  /// How much of a part lies in which format.
-  package struct Share: Sendable {
-    package let part: Part
-    package let format: StorageFormat
-    package var matrices = 0
-    /// Bytes in memory.
-    package var byteCount = 0
-    /// Bytes of them that are pages of a file, which come when touched and which the system may drop.
-    package var mappedBytes = 0
-  }
-
   /// By part, then by the order of the tensors.
-  package private(set) var shares: [Share] = []
+  package private(set) var shares: [WeightShare] = []
   /// Norms and biases, held as floats.
   package private(set) var vectorBytes = 0
 
@@ -31,11 +13,12 @@ package struct WeightPlan: Sendable {
   /// Bytes of them that are pages of files.
   package var mappedBytes: Int { shares.reduce(0) { $0 + $1.mappedBytes } }
 
-  /// `isMapped`: whether tensors that stay as stored are pages of their file.
+  /// `isMapped`: whether tensors that stay as stored are pages of their file; `policy`: which don't.
   ///
   /// Throws `FormatError.unsupported` for a matrix of an unknown element type, `.limit` for sizes beyond any memory.
   package init(
-    _ configuration: ModelConfiguration, _ archive: TensorArchive, isMapped: Bool
+    _ configuration: ModelConfiguration, _ archive: TensorArchive, isMapped: Bool,
+    policy: WeightPolicy = .stored
   ) throws(FormatError) {
     let names = TensorNames.find(configuration.family, in: archive)
     for entry in archive.entries {
@@ -45,13 +28,21 @@ package struct WeightPlan: Sendable {
       if WeightPlan.isVector(entry) {
         try addVector(entry)
       } else {
-        try addMatrix(entry, part, isMapped: isMapped)
+        try addMatrix(entry, part, policy, isMapped: isMapped)
       }
+    }
+    if configuration.isTied || archive[names.head + ".weight"] == nil,
+      let embedding = archive[names.embedding + ".weight"], let columns = embedding.shape.last,
+      !policy.sharesTiedHead(of: columns, stored: try StorageFormat.of(embedding))
+    {
+      try addMatrix(embedding, .head, policy, isMapped: isMapped)
     }
     shares.sort { WeightPlan.order($0.part) < WeightPlan.order($1.part) }
   }
 
-  private static func order(_ part: Part) -> Int { Part.allCases.firstIndex(of: part) ?? 0 }
+  private static func order(_ part: WeightPart) -> Int {
+    WeightPart.allCases.firstIndex(of: part) ?? 0
+  }
 
   /// Whether a tensor is a norm or a bias; a file may hold one as a single row.
   private static func isVector(_ entry: TensorEntry) -> Bool {
@@ -59,7 +50,7 @@ package struct WeightPlan: Sendable {
   }
 
   /// Nil for tensors that no model of the family reads.
-  private static func part(_ name: String, _ names: TensorNames) -> Part? {
+  private static func part(_ name: String, _ names: TensorNames) -> WeightPart? {
     if name.hasPrefix(names.embedding + ".") { return .embedding }
     if name.hasPrefix(names.head + ".") { return .head }
     if name.hasPrefix(names.finalNorm + ".") { return .layers }
@@ -68,7 +59,9 @@ package struct WeightPlan: Sendable {
     for ending in [".inv_freq", ".masked_bias", ".attn.bias"] where name.hasSuffix(ending) {
       return nil
     }
-    return .layers
+    let rest = name.dropFirst(names.layer.count).drop { $0 != "." }.dropFirst()
+    return rest == names.router + ".weight" || rest == names.sharedGate + ".weight"
+      ? .router : .layers
   }
 
   private mutating func addVector(_ entry: TensorEntry) throws(FormatError) {
@@ -79,18 +72,24 @@ package struct WeightPlan: Sendable {
   }
 
   private mutating func addMatrix(
-    _ entry: TensorEntry, _ part: Part, isMapped: Bool
+    _ entry: TensorEntry, _ part: WeightPart, _ policy: WeightPolicy, isMapped: Bool
   ) throws(FormatError) {
-    let format = try StorageFormat.of(entry)
-    guard let sum = checkedSum(byteCount, entry.region.count), sum <= 1 << 60 else {
-      throw WeightPlan.tooLarge(entry)
+    let stored = try StorageFormat.of(entry)
+    let columns = entry.shape.last ?? 0
+    let format = policy.format(part, stored: stored, columns: columns)
+    let isStored = format.name == stored.name
+    let converted = format.rowBytes(columns: columns).flatMap { row in
+      checkedProduct(Array(entry.shape.dropLast())).flatMap { checkedProduct($0, row) }
     }
+    guard let bytes = isStored ? entry.region.count : converted,
+      let sum = checkedSum(byteCount, bytes), sum <= 1 << 60
+    else { throw WeightPlan.tooLarge(entry) }
     let index =
       shares.firstIndex { $0.part == part && $0.format.name == format.name } ?? shares.endIndex
-    if index == shares.endIndex { shares.append(Share(part: part, format: format)) }
+    if index == shares.endIndex { shares.append(WeightShare(part: part, format: format)) }
     shares[index].matrices += 1
-    shares[index].byteCount += entry.region.count
-    if isMapped { shares[index].mappedBytes += entry.region.count }
+    shares[index].byteCount += bytes
+    if isMapped, isStored { shares[index].mappedBytes += bytes }
   }
 
   private static func tooLarge(_ entry: TensorEntry) -> FormatError {

@@ -14,6 +14,11 @@ package struct DecoderLayer: Sendable {
   package let feedForward: FeedForward
 }
 
+extension DecoderLayer {
+  /// Every matrix of the layer that a policy for layers is about.
+  var linears: [Linear] { [query, key, value, output] + feedForward.linears }
+}
+
 /// Weights outside the layers.
 package struct OuterWeights: Sendable {
   /// [V, H].
@@ -36,16 +41,18 @@ struct WeightReader {
   let names: TensorNames
   let configuration: ModelConfiguration
 
-  init(_ archive: TensorArchive, _ configuration: ModelConfiguration) {
-    source = WeightSource(archive: archive)
+  init(_ archive: TensorArchive, _ configuration: ModelConfiguration, _ loading: WeightLoading) {
+    source = WeightSource(archive: archive, loading: loading)
     names = TensorNames.find(configuration.family, in: archive)
     self.configuration = configuration
   }
 
-  /// Embedding, last norm and head; a tied head, or one that a file leaves out as tied, is the embedding.
+  /// Embedding, last norm and head; a tied head, or one that a file leaves out as tied, is the embedding, or
+  /// made from it where the two have different formats.
   func outer() throws(FormatError) -> OuterWeights {
     let (rows, columns) = (configuration.vocabularyRows, configuration.hiddenSize)
-    let embedding = try source.matrix(names.embedding + ".weight", rows: rows, columns: columns)
+    let embedding = try source.matrix(
+      names.embedding + ".weight", rows: rows, columns: columns, part: .embedding)
     let norm = try source.vector(names.finalNorm + ".weight", count: columns)
     let isTied = configuration.isTied || !source.has(names.head + ".weight")
     if isTied, !configuration.isTied, configuration.family == .qwen {
@@ -53,8 +60,11 @@ struct WeightReader {
         .malformed, path: source.archive.path, "has no tensor \"\(names.head).weight\"",
         hint: "a shard is missing")
     }
+    let isShared =
+      isTied ? try source.sharesTiedHead(names.embedding + ".weight", columns: columns) : false
+    let name = (isTied ? names.embedding : names.head) + ".weight"
     let head =
-      isTied ? embedding : try source.matrix(names.head + ".weight", rows: rows, columns: columns)
+      isShared ? embedding : try source.matrix(name, rows: rows, columns: columns, part: .head)
     do {
       return OuterWeights(embedding: embedding, finalNorm: norm, head: try Linear(head))
     } catch {
@@ -70,7 +80,7 @@ struct WeightReader {
     for index in 0..<configuration.layerCount {
       layers.append(try body(LayerName(index: index, prefix: "\(names.layer)\(index).")))
       let fraction = Double(index + 1) / Double(configuration.layerCount)
-      if let progress, !progress(fraction) {
+      if !source.loading.reports, let progress, !progress(fraction) {
         throw FormatError(.cancelled, path: source.archive.path, "the load was stopped")
       }
     }

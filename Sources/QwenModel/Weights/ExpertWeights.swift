@@ -14,6 +14,27 @@ package enum FeedForward: Sendable {
   case experts(ExpertWeights)
 }
 
+extension FeedForward {
+  /// Its matrices, those of all experts included, without what chooses among them.
+  var linears: [Linear] {
+    switch self {
+    case .dense(let gated): gated.linears
+    case .experts(let mixture):
+      mixture.experts.flatMap(\.linears) + (mixture.shared?.linears ?? [])
+    }
+  }
+
+  /// What chooses and weighs experts.
+  var routers: [Linear] {
+    guard case .experts(let mixture) = self else { return [] }
+    return [mixture.router] + (mixture.sharedGate.map { [$0] } ?? [])
+  }
+}
+
+extension GatedWeights {
+  var linears: [Linear] { [gate, up, down] }
+}
+
 /// A mixture of experts: a router chooses some for each token; a shared one may see all tokens.
 package struct ExpertWeights: Sendable {
   /// [E, H].
@@ -44,7 +65,7 @@ extension WeightReader {
       }
     } else {
       for expert in 0..<sizes.count {
-        let at = "\(prefix)mlp.experts.\(expert)."
+        let at = prefix + TensorNames.expertPrefix(expert)
         experts.append(
           try gated((at + "gate_proj", at + "up_proj", at + "down_proj"), width: sizes.width))
       }
@@ -60,7 +81,7 @@ extension WeightReader {
     return .experts(
       ExpertWeights(
         router: try source.linear(
-          prefix + names.router, rows: sizes.count, columns: c.hiddenSize),
+          prefix + names.router, rows: sizes.count, columns: c.hiddenSize, part: .router),
         experts: experts, shared: shared, sharedGate: sharedGate))
   }
 

@@ -55,6 +55,9 @@ struct TensorNames {
     sharedExpert: (gate: "ffn_gate_shexp", up: "ffn_up_shexp", down: "ffn_down_shexp"),
     sharedGate: "ffn_gate_inp_shexp")
 
+  /// Put before the projections of one expert in folders.
+  static func expertPrefix(_ number: Int) -> String { "mlp.experts.\(number)." }
+
   /// The names that `family` uses in `archive`.
   static func find(_ family: ModelFamily, in archive: TensorArchive) -> TensorNames {
     if archive[gguf.embedding + ".weight"] != nil { return gguf }

@@ -2,30 +2,34 @@ internal import QwenFormats
 package import QwenTensor
 
 /// Hands out the tensors of a checkpoint as matrices and vectors, each checked against the size the
-/// configuration asks for.
+/// configuration asks for, matrices in the formats that a policy wants.
 struct WeightSource {
   let archive: TensorArchive
+  let loading: WeightLoading
 
   /// Whether the checkpoint has a tensor of that name.
   func has(_ name: String) -> Bool { archive[name] != nil }
 
   /// The matrix `name`, [rows, columns], sharing the bytes of its file.
-  func matrix(_ name: String, rows: Int, columns: Int) throws(FormatError) -> Matrix {
-    try matrix(name, shape: [rows, columns], rows: rows, columns: columns)
+  func matrix(
+    _ name: String, rows: Int, columns: Int, part: WeightPart
+  ) throws(FormatError) -> Matrix {
+    try matrix(name, shape: [rows, columns], rows: rows, columns: columns, part)
   }
 
   /// The matrices of a tensor [count, rows, columns], one below the other.
   func matrices(
     _ name: String, count: Int, rows: Int, columns: Int
   ) throws(FormatError) -> Matrix {
-    try matrix(name, shape: [count, rows, columns], rows: count * rows, columns: columns)
+    try matrix(name, shape: [count, rows, columns], rows: count * rows, columns: columns, .layers)
   }
 
   /// The layer `name` of one output, [1, columns]; some files hold it as a vector.
   func row(_ name: String, columns: Int) throws(FormatError) -> Linear {
     let isVector = archive[name + ".weight"]?.shape == [columns]
     let weight = try matrix(
-      name + ".weight", shape: isVector ? [columns] : [1, columns], rows: 1, columns: columns)
+      name + ".weight", shape: isVector ? [columns] : [1, columns], rows: 1, columns: columns,
+      .router)
     do {
       return try Linear(weight)
     } catch {
@@ -34,15 +38,16 @@ struct WeightSource {
   }
 
   private func matrix(
-    _ name: String, shape: [Int], rows: Int, columns: Int
+    _ name: String, shape: [Int], rows: Int, columns: Int, _ part: WeightPart
   ) throws(FormatError) -> Matrix {
     let entry = try find(name)
     guard entry.shape == shape else { throw wrongShape(entry, shape) }
     let format = try StorageFormat.of(entry)
     do {
-      return try unsafe Matrix(
+      let matrix = try unsafe Matrix(
         format: format, rows: rows, columns: columns, address: entry.region.address,
         byteCount: entry.region.count, owner: entry.region.owner)
+      return try loading.prepare(matrix, part)
     } catch {
       throw FormatError(error, path: entry.region.owner.path, what: "tensor \"\(escaped(name))\"")
     }
@@ -67,9 +72,9 @@ struct WeightSource {
 
   /// `name`.weight and, if wanted, `name`.bias as one layer.
   func linear(
-    _ name: String, rows: Int, columns: Int, bias: Bias = .never
+    _ name: String, rows: Int, columns: Int, bias: Bias = .never, part: WeightPart = .layers
   ) throws(FormatError) -> Linear {
-    let weight = try matrix(name + ".weight", rows: rows, columns: columns)
+    let weight = try matrix(name + ".weight", rows: rows, columns: columns, part: part)
     let values: FloatBuffer? =
       switch bias {
       case .never: nil
@@ -85,6 +90,11 @@ struct WeightSource {
 
   /// Whether a layer has a bias.
   enum Bias { case never, ifPresent, always }
+
+  /// Whether the embedding `name` serves as a tied head too, in the format that the policy gives both.
+  func sharesTiedHead(_ name: String, columns: Int) throws(FormatError) -> Bool {
+    loading.policy.sharesTiedHead(of: columns, stored: try StorageFormat.of(try find(name)))
+  }
 
   private func find(_ name: String) throws(FormatError) -> TensorEntry {
     if let entry = archive[name] { return entry }

@@ -17,6 +17,13 @@ enum ByteAlphabet {
     return table
   }()
 
+  /// The character that stands for a byte, in UTF-8.
+  static func letter(_ byte: UInt8) -> [UInt8] {
+    let scalar = bytes.firstIndex(of: Int16(byte)) ?? Int(byte)
+    return scalar < 0x80
+      ? [UInt8(scalar)] : [UInt8(0xC0 | scalar >> 6), UInt8(0x80 | scalar & 0x3F)]
+  }
+
   /// Appends the bytes that `text` writes to the blob; false, and nothing kept, if it is not of the alphabet.
   static func append(_ text: Span<UInt8>, to tokens: inout TokenBytes) -> Bool {
     let table = bytes

@@ -27,7 +27,7 @@ struct PairTable: Sendable {
   /// What stands for two neighbours that don't merge.
   static let none = Join.max
 
-  private var slots: [Slot]
+  private(set) var slots: [Slot]
   private var filter: [UInt64]
   private var mask: Int
   private var shift: UInt64

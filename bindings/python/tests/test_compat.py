@@ -14,6 +14,7 @@ from conftest import GREEDY, Golden, tiny_path
 import libqwen
 from libqwen import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from libqwen.compat import CausalLM, Rows, Tokenizer, folders
+from libqwen.compat.quantization import BitsAndBytesConfig, weight_options
 from libqwen.compat.settings import changed, run_options
 
 Pair = Tuple[Tokenizer, CausalLM]
@@ -148,6 +149,44 @@ def test_the_configuration_is_readable() -> None:
 def test_what_is_not_there_is_refused(key: str, value: Any) -> None:
     with pytest.raises(libqwen.QwenUnsupportedError):
         AutoModelForCausalLM.from_pretrained(tiny_path("qwen-launch"), **{key: value})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        ({"bf16": True}, "BF16"),
+        ({"fp16": True}, "F16"),
+        ({"fp32": True}, "F32"),
+        ({"weights": "bf16"}, "BF16"),
+    ],
+)
+def test_precision_flags_choose_the_format(arguments: Any, wanted: str) -> None:
+    model = AutoModelForCausalLM.from_pretrained(tiny_path("qwen-launch"), **arguments)
+    assert model.model.info["formats"]["layers"] == wanted
+
+
+def test_precision_flags_leave_quantised_files_alone() -> None:
+    model = AutoModelForCausalLM.from_pretrained(tiny_path("qwen2-gguf-q4"), bf16=True)
+    assert model.model.info["formats"]["layers"] in ("Q4_0", "Q4_1", "Q8_0", "F32")
+
+
+def test_quantisation_in_the_words_of_transformers() -> None:
+    def asked(config: Any = None, **flags: Any) -> Any:
+        known = {"load_in_8bit": False, "load_in_4bit": False, "flags": {}}
+        return weight_options(tiny_path("qwen-launch"), config, **{**known, **flags})
+
+    assert asked() == {}
+    assert asked(BitsAndBytesConfig(load_in_8bit=True)) == {"weights": "int8"}
+    assert asked({"load_in_4bit": True}) == {"weights": "nf4"}
+    double = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_use_double_quant=True)
+    assert asked(double) == {"weights": "nf4-double"}
+    assert asked(load_in_8bit=True) == {"weights": "int8"}
+    assert asked(load_in_4bit=True) == {"weights": "nf4"}
+    assert asked(BitsAndBytesConfig()) == {}
+    with pytest.raises(libqwen.QwenUnsupportedError):
+        asked(load_in_4bit=True, load_in_8bit=True)
+    with pytest.raises(libqwen.QwenUnsupportedError):
+        asked(flags={"bf16": True, "f32": True})
 
 
 def options(**settings: Any) -> Any:

@@ -12,6 +12,7 @@ error, not a silence.
 from .causal_lm import AutoModelForCausalLM, CausalLM
 from .configs import AutoConfig, Config, GenerationConfig
 from .pipeline import ChatPipeline, Tasks, TextGenerationPipeline, pipeline
+from .quantization import BitsAndBytesConfig
 from .tokenizer import AutoTokenizer, BatchEncoding, Rows, Tokenizer
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "AutoModelForCausalLM",
     "AutoTokenizer",
     "BatchEncoding",
+    "BitsAndBytesConfig",
     "CausalLM",
     "ChatPipeline",
     "Config",

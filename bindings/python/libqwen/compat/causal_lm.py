@@ -12,6 +12,7 @@ from ..session import History, check_history
 from ..stream import Stream
 from . import folders
 from .configs import AutoConfig, GenerationConfig
+from .quantization import weight_options
 from .settings import changed, run_options
 from .tokenizer import Ids, Rows
 
@@ -271,6 +272,8 @@ class AutoModelForCausalLM:
         cache_dir: Any = None,
         device_map: Any = None,
         quantization_config: Any = None,
+        load_in_8bit: bool = False,
+        load_in_4bit: bool = False,
         trust_remote_code: bool = False,
         torch_dtype: Any = None,
         dtype: Any = None,
@@ -293,14 +296,16 @@ class AutoModelForCausalLM:
             revision: branch, tag or commit of a name.
             cache_dir: where to look, and where downloads go, instead of the usual caches.
             device_map: None, "auto" or "cpu".
-            quantization_config: must be None: weights are used in the format they are stored in.
+            quantization_config: a `BitsAndBytesConfig`, or an object or mapping with its members.
+            load_in_8bit: converts the matrices of the layers to int8 while loading.
+            load_in_4bit: converts them to nf4. Other formats: ``weights="q4_0"`` and so on.
             trust_remote_code: accepted and without effect: no code of a folder is ever run.
-            torch_dtype: accepted and without effect, as the next five.
+            torch_dtype: accepted and without effect: computing is in float, weights are as stored.
             dtype: see `torch_dtype`.
-            bf16: see `torch_dtype`.
-            fp16: see `torch_dtype`.
-            fp32: see `torch_dtype`.
-            use_flash_attn: see `torch_dtype`.
+            bf16: holds the weights of a float folder in bfloat16.
+            fp16: holds them in half precision.
+            fp32: holds them in float.
+            use_flash_attn: accepted and without effect.
             attn_implementation: accepted and without effect.
             low_cpu_mem_usage: accepted and without effect.
             resume_download: accepted and without effect.
@@ -308,22 +313,24 @@ class AutoModelForCausalLM:
             **options: those of `libqwen.Model`: ``threads, load, compute, ...``.
 
         Raises:
-            QwenUnsupportedError: another device, or a quantisation.
+            QwenUnsupportedError: another device, or another kind of quantisation.
             QwenError: as `libqwen.Model`.
         """
         devices = device_map.values() if isinstance(device_map, dict) else [device_map]
         for device in devices:
             if device != "auto":
                 _check_device(device)
-        if quantization_config is not None:
-            raise QwenUnsupportedError(
-                "quantization_config: weights are used in the format they are stored in; "
-                "leave it out, or open a file that is quantised already",
-                details={"key": "quantization_config"},
-            )
         folder = folders.resolve(
             path, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only
         )
+        wished = weight_options(
+            folder,
+            quantization_config,
+            load_in_8bit=load_in_8bit,
+            load_in_4bit=load_in_4bit,
+            flags={"bf16": bf16, "f16": fp16, "f32": fp32},
+        )
+        options = {**wished, **options}
         return CausalLM(Model(folder, **options))
 
 

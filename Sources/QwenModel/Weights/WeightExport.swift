@@ -1,0 +1,168 @@
+package import QwenTensor
+
+/// One tensor of a model that is written to a file.
+package struct ExportTensor: Sendable {
+  /// Where its values come from.
+  package enum Source: Sendable {
+    /// Decoded: norms and biases.
+    case vector(FloatBuffer)
+    /// The rows of these matrices one below the other, all of one width.
+    case rows([Matrix], part: WeightPart)
+  }
+
+  package let name: String
+  /// Sizes, outermost first.
+  package let shape: [Int]
+  package let source: Source
+  /// Heads whose rows come interleaved (j and j + D/2 beside each other); nil for rows as they are.
+  package let interleavedHeads: Int?
+
+  init(_ name: String, _ shape: [Int], _ source: Source, interleavedHeads: Int? = nil) {
+    self.name = name
+    self.shape = shape
+    self.source = source
+    self.interleavedHeads = interleavedHeads
+  }
+}
+
+/// The kind of container that tensors are named for.
+package enum ExportTarget: Sendable {
+  case gguf
+  /// A folder as the family's own.
+  case folder
+}
+
+extension LanguageModel {
+  /// All tensors in the order in which they are written, named and laid out for `target`.
+  ///
+  /// Throws `.memory`.
+  package func export(for target: ExportTarget) throws(TensorError) -> [ExportTensor] {
+    let names = TensorNames.names(configuration.family, for: target)
+    var exporter = Exporter(configuration: configuration, names: names, target: target)
+    exporter.outer(decoder.weights)
+    for (index, layer) in decoder.layers.enumerated() {
+      try exporter.layer(layer, index)
+    }
+    return exporter.tensors
+  }
+}
+
+extension TensorNames {
+  /// The names in a container that is written.
+  static func names(_ family: ModelFamily, for target: ExportTarget) -> TensorNames {
+    switch target {
+    case .gguf: gguf
+    case .folder: family == .qwen ? firstGeneration : transformers
+    }
+  }
+}
+
+/// Walks the weights of a decoder.
+private struct Exporter {
+  let configuration: ModelConfiguration
+  let names: TensorNames
+  let target: ExportTarget
+  var tensors: [ExportTensor] = []
+
+  /// Heads of queries or keys whose rows this container wants interleaved.
+  private func interleaving(_ heads: Int) -> Int? {
+    target == .gguf && configuration.family == .llama && configuration.rotaryPairing == .halves
+      ? heads : nil
+  }
+
+  mutating func outer(_ weights: OuterWeights) {
+    let embedding = weights.embedding
+    add(names.embedding + ".weight", [embedding], .embedding)
+    vector(names.finalNorm + ".weight", weights.finalNorm)
+    let head = weights.head.weight
+    // Files of the first family must have a head even where it is the embedding.
+    if unsafe head.address != embedding.address || configuration.family == .qwen {
+      add(names.head + ".weight", [head], .head)
+    }
+  }
+
+  mutating func layer(_ layer: DecoderLayer, _ index: Int) throws(TensorError) {
+    let prefix = "\(names.layer)\(index)."
+    vector(prefix + names.attentionNorm + ".weight", layer.attentionNorm)
+    if configuration.family == .qwen {
+      try linears(prefix + names.fused, [layer.query, layer.key, layer.value])
+    } else {
+      try linears(
+        prefix + names.query, [layer.query], heads: interleaving(configuration.queryHeads))
+      try linears(prefix + names.key, [layer.key], heads: interleaving(configuration.kvHeads))
+      try linears(prefix + names.value, [layer.value])
+    }
+    if let norms = layer.headNorms {
+      vector(prefix + names.queryNorm + ".weight", norms.query)
+      vector(prefix + names.keyNorm + ".weight", norms.key)
+    }
+    try linears(prefix + names.output, [layer.output])
+    vector(prefix + names.feedForwardNorm + ".weight", layer.feedForwardNorm)
+    switch layer.feedForward {
+    case .dense(let gated):
+      try linears(prefix + names.gate, [gated.gate])
+      try linears(prefix + names.up, [gated.up])
+      try linears(prefix + names.down, [gated.down])
+    case .experts(let mixture): try experts(mixture, prefix)
+    }
+  }
+
+  private mutating func experts(
+    _ mixture: ExpertWeights, _ prefix: String
+  ) throws(TensorError) {
+    try linears(prefix + names.router, [mixture.router], part: .router)
+    switch target {
+    case .gguf:
+      stacked(prefix + names.gate + "_exps.weight", mixture.experts.map(\.gate.weight))
+      stacked(prefix + names.up + "_exps.weight", mixture.experts.map(\.up.weight))
+      stacked(prefix + names.down + "_exps.weight", mixture.experts.map(\.down.weight))
+    case .folder:
+      for (number, expert) in mixture.experts.enumerated() {
+        let at = prefix + TensorNames.expertPrefix(number)
+        try linears(at + "gate_proj", [expert.gate])
+        try linears(at + "up_proj", [expert.up])
+        try linears(at + "down_proj", [expert.down])
+      }
+    }
+    if let shared = mixture.shared {
+      try linears(prefix + names.sharedExpert.gate, [shared.gate])
+      try linears(prefix + names.sharedExpert.up, [shared.up])
+      try linears(prefix + names.sharedExpert.down, [shared.down])
+    }
+    if let gate = mixture.sharedGate {
+      let name = prefix + names.sharedGate + ".weight"
+      let shape = target == .gguf ? [gate.weight.columns] : [1, gate.weight.columns]
+      tensors.append(ExportTensor(name, shape, .rows([gate.weight], part: .router)))
+    }
+  }
+
+  private mutating func linears(
+    _ name: String, _ linears: [Linear], part: WeightPart = .layers, heads: Int? = nil
+  ) throws(TensorError) {
+    add(name + ".weight", linears.map(\.weight), part, heads: heads)
+    let biases = linears.compactMap(\.bias)
+    guard !biases.isEmpty, biases.count == linears.count else { return }
+    if biases.count == 1 { return vector(name + ".bias", biases[0]) }
+    vector(name + ".bias", try FloatBuffer(biases.flatMap { $0.array() }))
+  }
+
+  private mutating func add(
+    _ name: String, _ matrices: [Matrix], _ part: WeightPart, heads: Int? = nil
+  ) {
+    let rows = matrices.reduce(0) { $0 + $1.rows }
+    tensors.append(
+      ExportTensor(
+        name, [rows, matrices[0].columns], .rows(matrices, part: part), interleavedHeads: heads))
+  }
+
+  private mutating func stacked(_ name: String, _ matrices: [Matrix]) {
+    tensors.append(
+      ExportTensor(
+        name, [matrices.count, matrices[0].rows, matrices[0].columns],
+        .rows(matrices, part: .layers)))
+  }
+
+  private mutating func vector(_ name: String, _ values: FloatBuffer) {
+    tensors.append(ExportTensor(name, [values.count], .vector(values)))
+  }
+}

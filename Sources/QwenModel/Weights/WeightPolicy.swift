@@ -1,0 +1,135 @@
+internal import QwenFormats
+package import QwenTensor
+
+/// What a matrix is for; each part may have a storage format of its own.
+package enum WeightPart: String, Sendable, CaseIterable {
+  /// Token embeddings: a row is read for each token.
+  case embedding = "embeddings"
+  /// Projections of attention and feed-forward parts, experts included.
+  case layers
+  /// Routers of experts and the gate of a shared one: small, and their choices are discrete.
+  case router
+  /// The output head.
+  case head
+}
+
+/// In which formats matrices are held; nil for those of the file, whose pages are shared and come when touched.
+///
+/// Norms and biases are always floats, routers always as stored.
+package struct WeightPolicy: Sendable {
+  package var layers: StorageFormat?
+  package var head: StorageFormat?
+  package var embedding: StorageFormat?
+  /// Whether a head that is stored in fewer bits than `head` stays as it is.
+  package var keepsNarrowHead = false
+  /// Whether what stays as stored is copied out of its file.
+  package var copiesStored = false
+
+  package init() {}
+
+  /// Everything as stored.
+  package static let stored = WeightPolicy()
+
+  /// Whether anything is converted or copied.
+  package var isActive: Bool {
+    layers != nil || head != nil || embedding != nil || copiesStored
+  }
+
+  /// The format that matrices of `part` are held in, nil for as stored.
+  package func format(_ part: WeightPart) -> StorageFormat? {
+    switch part {
+    case .layers: layers
+    case .head: head
+    case .embedding: embedding
+    case .router: nil
+    }
+  }
+
+  /// The format for rows of `columns` elements of `part` that are stored as `stored`.
+  ///
+  /// Where rows are no whole number of blocks it is the next wider format that fits, or `stored` if that
+  /// is no wider.
+  package func format(
+    _ part: WeightPart, stored: StorageFormat, columns: Int,
+    where isFit: (StorageFormat) -> Bool = { _ in true }
+  ) -> StorageFormat {
+    guard let wanted = format(part) else { return stored }
+    if part == .head, keepsNarrowHead, isFit(stored), stored.bitsPerWeight <= wanted.bitsPerWeight {
+      return stored
+    }
+    guard let found = wanted.fitting(columns: columns, where: isFit) else { return stored }
+    let isFallback = found.name != wanted.name
+    return isFallback && isFit(stored) && stored.bitsPerWeight <= found.bitsPerWeight
+      ? stored : found
+  }
+}
+
+extension WeightPolicy {
+  /// Whether a head that is tied to the embedding is held in the same format, so that one matrix serves both.
+  func sharesTiedHead(of columns: Int, stored: StorageFormat) -> Bool {
+    format(.head, stored: stored, columns: columns).name
+      == format(.embedding, stored: stored, columns: columns).name
+  }
+}
+
+/// How much of a part lies in which format, for reports.
+package struct WeightShare: Sendable {
+  package let part: WeightPart
+  package let format: StorageFormat
+  package var matrices = 0
+  /// Bytes in memory.
+  package var byteCount = 0
+  /// Bytes of them that are pages of a file, which come when touched and which the system may drop.
+  package var mappedBytes = 0
+
+  init(part: WeightPart, format: StorageFormat) {
+    self.part = part
+    self.format = format
+  }
+}
+
+/// Brings the matrices of one load into the formats of a policy and says how far it is.
+///
+/// Used by the thread that loads.
+final class WeightLoading {
+  let policy: WeightPolicy
+  private let converter: Converter?
+  private let progress: WeightProgress?
+  private let totalBytes: Int
+  private var doneBytes = 0
+
+  /// `totalBytes` of tensors are what `progress` counts.
+  init(_ policy: WeightPolicy, threads: Int, totalBytes: Int, progress: WeightProgress?) {
+    self.policy = policy
+    converter = policy.isActive ? Converter(threads: threads) : nil
+    self.progress = progress
+    self.totalBytes = max(1, totalBytes)
+  }
+
+  /// Whether this, and not the number of layers, says how far the load is.
+  var reports: Bool { converter != nil }
+
+  /// `matrix` as the policy wants it.
+  func prepare(_ matrix: Matrix, _ part: WeightPart) throws(TensorError) -> Matrix {
+    guard let converter else { return matrix }
+    let format = policy.format(part, stored: matrix.format, columns: matrix.columns)
+    if format.name == matrix.format.name, !(policy.copiesStored && matrix.isMapped) {
+      try count(matrix.byteCount)
+      return matrix
+    }
+    return try converter.convert(matrix, to: format) { self.isGoingOn($0) }
+  }
+
+  private func count(_ bytes: Int) throws(TensorError) {
+    if !isGoingOn(bytes) { throw .cancelled }
+  }
+
+  private func isGoingOn(_ bytes: Int) -> Bool {
+    doneBytes = min(totalBytes, doneBytes + bytes)
+    return progress?(Double(doneBytes) / Double(totalBytes)) ?? true
+  }
+}
+
+extension FileBytes: PageOwner {
+  package var isMapped: Bool { mode == .map }
+}

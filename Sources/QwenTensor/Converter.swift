@@ -1,0 +1,83 @@
+/// Who owns bytes that the system can fetch again: a mapped file. Their pages may be handed back.
+package protocol PageOwner: AnyObject, Sendable {
+  /// Whether the bytes are mapped at all; what was copied can't be fetched again.
+  var isMapped: Bool { get }
+  /// Hands back the whole pages within `byteCount` bytes at `address`; touching them fetches them again.
+  func releasePages(_ address: UnsafeRawPointer, byteCount: Int)
+}
+
+/// Brings matrices into other storage formats, a slab of rows at a time, on the pool's threads.
+///
+/// Needs the memory of the result and a row of floats a thread; mapped source pages are handed back behind each
+/// slab. Rows are encoded one by one, so the result does not depend on the number of threads. One thread at a time.
+package final class Converter: Sendable {
+  package let threads: Int
+
+  /// Called after each slab with the bytes of source that were read for it; false stops.
+  package typealias Report = (Int) -> Bool
+
+  /// Elements in a slab: some tens of milliseconds of work.
+  private static let slabElements = 1 << 21
+
+  package init(threads: Int) {
+    self.threads = max(1, threads)
+    WorkerPool.shared.retain()
+  }
+
+  deinit { WorkerPool.shared.release() }
+
+  /// Rows of a slab: whole groups of any interleaved form.
+  package static func slabRows(columns: Int) -> Int {
+    max(1, slabElements / max(1, columns) / 16) * 16
+  }
+
+  /// `matrix` in `format`, in memory of its own.
+  ///
+  /// Throws `.memory`, `.shape` if rows are no whole number of blocks, `.cancelled` if `report` returns false.
+  package func convert(
+    _ matrix: Matrix, to format: StorageFormat, report: Report? = nil
+  ) throws(TensorError) -> Matrix {
+    guard let rowBytes = format.rowBytes(columns: matrix.columns) else {
+      throw .shape(
+        "[\(matrix.rows), \(matrix.columns)] has no whole number of \(format.name) blocks of "
+          + "\(format.blockElements) in a row")
+    }
+    let (count, overflow) = rowBytes.multipliedReportingOverflow(by: matrix.rows)
+    guard !overflow else { throw .memory(byteCount: Int.max) }
+    let buffer = try Buffer(byteCount: count)
+    let step = Self.slabRows(columns: matrix.columns)
+    var first = 0
+    while first < matrix.rows {
+      let rows = first..<min(first + step, matrix.rows)
+      try unsafe encode(matrix, rows: rows, to: format, into: buffer.address + first * rowBytes)
+      if let report, !report(rows.count * matrix.rowBytes) { throw .cancelled }
+      first = rows.upperBound
+    }
+    return try unsafe Matrix(
+      format: format, rows: matrix.rows, columns: matrix.columns, address: buffer.address,
+      byteCount: count, owner: buffer)
+  }
+
+  /// Encodes rows `rows` of `matrix` to `target`, which has room for so many rows of `format`.
+  ///
+  /// The source's pages are handed back afterwards. Throws `.shape` if the rows don't exist or the format can't hold
+  /// or write them.
+  @unsafe package func encode(
+    _ matrix: Matrix, rows: Range<Int>, to format: StorageFormat,
+    into target: UnsafeMutableRawPointer
+  ) throws(TensorError) {
+    guard rows.lowerBound >= 0, rows.upperBound <= matrix.rows, !rows.isEmpty,
+      let rowBytes = format.rowBytes(columns: matrix.columns)
+    else { throw .shape("rows \(rows) of [\(matrix.rows), \(matrix.columns)] as \(format.name)") }
+    let slab = try matrix.rows(rows)
+    if format.name == matrix.format.name {
+      unsafe target.copyMemory(from: slab.address, byteCount: rows.count * rowBytes)
+    } else {
+      try WorkerPool.shared.exclusive { () throws(TensorError) in
+        try unsafe slab.encode(
+          as: format, into: target, byteCount: rows.count * rowBytes, threads: threads)
+      }
+    }
+    matrix.releasePages(rows)
+  }
+}
