@@ -160,12 +160,12 @@ def test_what_is_not_there_is_refused(key: str, value: Any) -> None:
         ({"weights": "bf16"}, "BF16"),
     ],
 )
-def test_precision_flags_choose_the_format(arguments: Any, wanted: str) -> None:
+def test_precision_flags_choose_the_format(library: None, arguments: Any, wanted: str) -> None:
     model = AutoModelForCausalLM.from_pretrained(tiny_path("qwen-launch"), **arguments)
     assert model.model.info["formats"]["layers"] == wanted
 
 
-def test_precision_flags_leave_quantised_files_alone() -> None:
+def test_precision_flags_leave_quantised_files_alone(library: None) -> None:
     model = AutoModelForCausalLM.from_pretrained(tiny_path("qwen2-gguf-q4"), bf16=True)
     assert model.model.info["formats"]["layers"] in ("Q4_0", "Q4_1", "Q8_0", "F32")
 
