@@ -42,7 +42,8 @@ package final class Converter: Sendable {
         "[\(matrix.rows), \(matrix.columns)] has no whole number of \(format.name) blocks of "
           + "\(format.blockElements) in a row")
     }
-    let (count, overflow) = rowBytes.multipliedReportingOverflow(by: matrix.rows)
+    let (count, overflow) = rowBytes.multipliedReportingOverflow(
+      by: format.wholeGroups(matrix.rows))
     guard !overflow else { throw .memory(byteCount: Int.max) }
     let buffer = try Buffer(byteCount: count)
     let step = Self.slabRows(columns: matrix.columns)
@@ -58,7 +59,7 @@ package final class Converter: Sendable {
       byteCount: count, owner: buffer)
   }
 
-  /// Encodes rows `rows` of `matrix` to `target`, which has room for so many rows of `format`.
+  /// Encodes rows `rows` of `matrix` to `target`, which has room for so many rows of `format`, in whole groups.
   ///
   /// The source's pages are handed back afterwards. Throws `.shape` if the rows don't exist or the format can't hold
   /// or write them.
@@ -71,7 +72,7 @@ package final class Converter: Sendable {
     else { throw .shape("rows \(rows) of [\(matrix.rows), \(matrix.columns)] as \(format.name)") }
     let slab = try matrix.rows(rows)
     if format.name == matrix.format.name {
-      unsafe target.copyMemory(from: slab.address, byteCount: rows.count * rowBytes)
+      unsafe target.copyMemory(from: slab.address, byteCount: slab.byteCount)
     } else {
       try WorkerPool.shared.exclusive { () throws(TensorError) in
         try unsafe slab.encode(
