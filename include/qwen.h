@@ -208,10 +208,14 @@ void qwen_session_close(qwen_session session);
 /* ---- Generating ---------------------------------------------------------------------------------- */
 
 enum {
-  QWEN_EVENT_TEXT = 1,     /* text: a piece of the answer, whole characters only */
-  QWEN_EVENT_PROGRESS = 2, /* the prompt is being read: fraction from 0 to 1 */
-  QWEN_EVENT_DONE = 3,     /* the run is over: text is the result JSON, as out_json would give it */
-  QWEN_EVENT_ERROR = 9     /* batches only: the request failed */
+  QWEN_EVENT_TEXT = 1,           /* text: a piece of the answer, whole characters only */
+  QWEN_EVENT_PROGRESS = 2,       /* the prompt is being read: fraction from 0 to 1 */
+  QWEN_EVENT_DONE = 3,           /* the run is over: text is the result JSON, as out_json would give it */
+  QWEN_EVENT_REASONING = 4,      /* chat: a piece of the reasoning before the answer */
+  QWEN_EVENT_TOOL_CALL = 5,      /* chat with tools: a call begins; text is {"index", "id", "name"} */
+  QWEN_EVENT_TOOL_ARGUMENTS = 6, /* a piece of the text of the arguments of call number `call` */
+  QWEN_EVENT_ERROR = 9           /* batches only: the request failed */
+  /* More kinds may follow: pass over those you don't know. */
 };
 
 /* One event of a run. Read no member beyond size. All pointers live until the callback returns, or until
@@ -224,6 +228,7 @@ typedef struct qwen_event {
   int32_t id;        /* the token that completed this piece, -1 if none */
   float logprob;     /* its log probability if "logprobs" was asked for, else 0 */
   double fraction;   /* PROGRESS: part of the prompt that is read */
+  int32_t call;      /* TOOL_CALL, TOOL_ARGUMENTS: index of the call in the answer; else -1 */
 } qwen_event;
 
 enum {
@@ -251,12 +256,42 @@ qwen_status qwen_generate(qwen_session session, const char *prompt, size_t lengt
                           const char *options_json, qwen_event_callback on_event, void *user,
                           char **out_json);
 
-/* Answers a chat. request: {"messages": [{"role": "system"|"user"|"assistant", "content": "..."}...]} or
- * {"query": "...", "history": [["question", "answer"]...], "system": "..."}, with any option of
- * qwen_generate beside it, and "max_window_size" (tokens that history may take; older turns are left out) and
- * "enable_thinking" (Qwen3). Content is never read as control tokens. The part of the conversation that is
- * already cached in the session is not read again. The result is that of qwen_generate and "message":
- * {"role", "content"}, "history": the pairs including this turn. */
+/* Answers a chat. request: {"messages": [...]}, or {"query": "...", "history": [["question", "answer"]...],
+ * "system": "..."}, with any option of qwen_generate and of section "chat" beside it, and "tools".
+ *
+ * A message is {"role": "system"|"user"|"assistant"|"tool", "content": "..."}; content may be a list of
+ * {"type": "text", "text"}. An assistant's may have "reasoning_content" and "tool_calls": [{"id", "type":
+ * "function", "function": {"name", "arguments"}}] (arguments: an object, or its text), with content null or
+ * ""; a tool's result may have "tool_call_id" (else results belong to calls in order). Role "function" is
+ * "tool". Nothing that a request says is ever read as control tokens or as calls. The part of the
+ * conversation that is already cached in the session is not read again.
+ *
+ * Tools. "tools": [{"type": "function", "function": {"name", "description", "parameters"}}] or the release's
+ * {"name_for_model", "name_for_human", "description_for_model", "parameters", "args_format": "json"|"code"|
+ * "none"}. "tool_format": "auto" takes what the family was trained with: "react" (Thought, Action, Action
+ * Input) for Qwen of 2023, "hermes" (JSON in <tool_call>) for the later ones. "tool_choice": "auto" leaves it
+ * to the model; "none" leaves the tools out of the prompt; "required" and {"function": {"name": "..."}} write
+ * the beginning of a call into the prompt (in the second case with name), so that the answer can only go on
+ * with it, without reasoning before it; what the model then writes is not constrained.
+ * What counts as a call: in "hermes", text between <tool_call> and </tool_call>, which are tokens where the
+ * vocabulary has them and then never come from text that spells them; in "react", the last "Action:" at the
+ * beginning of a line with an "Action Input:" behind it, in what the model wrote in this run only (the run
+ * ends before "Observation:"). A line of a tool's result that begins with a word of ReAct gets a space
+ * before it. Arguments are read tolerantly: JSON5, Python literals, fences, missing ends.
+ *
+ * The result is that of qwen_generate and
+ *  "message": {"role": "assistant", "content", "reasoning_content"?, "tool_calls"?}, ready to be appended
+ *    to "messages" before the results of the tools; content is null if there are only calls;
+ *  "history": the pairs including this turn, unless it waits for tools;
+ *  with tools, "tool_calls": [{"id", "name", "arguments": {...} or null, "arguments_text" (as written),
+ *    "repaired"?: true (was not JSON as it stood), "cut"?: true (its end was missing), "error"?}], and
+ *    finish_reason "tool_calls" where a finished answer has some;
+ *  with tools or reasoning, "text" is the content alone and "raw_text" everything that was written.
+ * Events: TEXT pieces joined are "text"; REASONING pieces are reasoning_content (in ReAct: the thoughts);
+ * TOOL_CALL and TOOL_ARGUMENTS pieces are the calls, arguments_text piece by piece. No piece holds part of a
+ * marker. A second TOOL_CALL with the same index replaces the first (ReAct: the last action counts). A ReAct
+ * answer that has neither action nor final answer comes as TEXT at the end. With continue_final_message the
+ * message's content is the continued one and "text" what was added. */
 qwen_status qwen_chat(qwen_session session, const char *request_json, qwen_event_callback on_event,
                       void *user, char **out_json);
 

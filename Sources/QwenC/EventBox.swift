@@ -1,6 +1,7 @@
 internal import CQwen
 internal import Glibc
 internal import QwenEngine
+internal import QwenFormats
 
 /// A C event and the text it points to, valid until the next `fill`.
 @safe final class EventBox {
@@ -26,6 +27,19 @@ internal import QwenEngine
       guard fill(kind: QWEN_EVENT_TEXT, content: piece) else { return false }
       unsafe event.pointee.id = id
       unsafe event.pointee.logprob = logprob
+    case .reasoning(let piece, let id, let logprob):
+      guard fill(kind: QWEN_EVENT_REASONING, content: piece) else { return false }
+      unsafe event.pointee.id = id
+      unsafe event.pointee.logprob = logprob
+    case .call(let index, let id, let name):
+      let call: JSONValue = ["index": .integer(index), "id": .string(id), "name": .string(name)]
+      guard fill(kind: QWEN_EVENT_TOOL_CALL, content: call.serialized()) else { return false }
+      unsafe event.pointee.call = Int32(clamping: index)
+    case .arguments(let index, let piece, let id, let logprob):
+      guard fill(kind: QWEN_EVENT_TOOL_ARGUMENTS, content: piece) else { return false }
+      unsafe event.pointee.call = Int32(clamping: index)
+      unsafe event.pointee.id = id
+      unsafe event.pointee.logprob = logprob
     case .done(let result):
       return fill(kind: QWEN_EVENT_DONE, content: result.json.serialized())
     }
@@ -45,6 +59,7 @@ internal import QwenEngine
       unsafe event.pointee.size = UInt32(MemoryLayout<qwen_event>.size)
       unsafe event.pointee.kind = Int32(kind)
       unsafe event.pointee.id = -1
+      unsafe event.pointee.call = -1
       unsafe event.pointee.text = UnsafePointer(text)
       unsafe event.pointee.length = bytes.count
       return true

@@ -23,6 +23,13 @@ package final class Model: Sendable {
   /// Pages that its conversations share; nil if they do not.
   let prefixCache: PrefixCache?
 
+  /// Why this model does not chat.
+  var chatRefusal: EngineError {
+    EngineError(
+      .unsupported, "this model has no chat format: it continues text",
+      hint: "use qwen_generate, or a Chat or Instruct model")
+  }
+
   /// Ids from here on have no text and are never sampled.
   var usableTokens: Int { min(tokenizer.usableCount, configuration.vocabularyRows) }
 

@@ -25,8 +25,7 @@ struct Generation {
   private(set) var row = 0
   private(set) var result = RunResult()
   private var sampler: Sampler
-  private var decoder: StreamingDecoder
-  private var filter: StopFilter
+  private var writer: AnswerWriter
   private var pending: [RunEvent] = []
   private var startSeconds = 0.0
   /// Evaluated tokens that are certain to stay; those behind them are guesses.
@@ -34,7 +33,6 @@ struct Generation {
   /// The chosen token and the guesses behind it.
   private var step: [Int32] = []
   private var drafter: Drafter?
-  private let request: Request
 
   /// Prepares the run of a request in a conversation; nothing is evaluated yet. Throws `.context` if the prompt
   /// does not fit.
@@ -53,15 +51,13 @@ struct Generation {
     }
     self.model = model
     self.conversation = conversation
-    self.request = request
     self.prompt = prompt
     options = request.options
     drafter = try Drafter(request.options.speculation, draft)
     let most = min(options.maximumNewTokens, conversation.settings.context)
     sampler = Sampler(
       options.sampling, prompt: prompt, usable: model.usableTokens, expected: most)
-    decoder = StreamingDecoder(tokenizer: model.tokenizer, skipSpecial: options.skipSpecial)
-    filter = StopFilter(stops: options.stop)
+    writer = AnswerWriter(request, tokenizer: model.tokenizer)
     result.promptTokens = prompt.count
     result.cachedTokens = try conversation.align(to: prompt, answer: options.maximumNewTokens)
     if let shared = model.prefixCache {
@@ -70,7 +66,7 @@ struct Generation {
     }
     result.effectiveOptions = options.description
     result.ids.reserveCapacity(most)
-    result.text.reserveCapacity(6 * most)
+    writer.reserve(most)
     if options.sampling.isSampling { result.seed = sampler.seed }
     if options.logprobs != nil { result.logprobs = [] }
     result.replay = Replay.record(model, conversation.settings, request, seed: result.seed)
@@ -111,6 +107,7 @@ struct Generation {
     startSeconds = monotonicSeconds()
     row = 0
     state = .choosing
+    pending += writer.begin()
     if let shared = model.prefixCache { conversation.leave(to: shared) }
   }
 
@@ -135,15 +132,13 @@ struct Generation {
     result.ids.append(id)
     let entry = scored?(id)
     if let entry { result.logprobs?.append(entry) }
-    let (text, match) = filter.push(decoder.push(id))
-    result.text += text
-    if !text.isEmpty || entry != nil {
-      pending.append(.text(text, id: id, logprob: entry?.logprob ?? 0))
-    }
-    if let match {
-      result.match = .text(options.stop[match])
+    let (events, stop) = writer.push(id, logprob: entry?.logprob)
+    pending += events
+    if let stop {
+      result.match = .text(stop)
       return finish(.stop)
     }
+    if writer.isOver { return finish(.stop) }
     guard result.ids.count < options.maximumNewTokens else { return finish(.length) }
     advance(id)
   }
@@ -181,16 +176,9 @@ struct Generation {
     result.reason = reason
     result.decodeSeconds = monotonicSeconds() - startSeconds
     result.speculation = drafter.map { ($0.steps, $0.drafted, $0.accepted) }
-    if case .text? = result.match {
-    } else {
-      let (text, _) = filter.push(decoder.finish())
-      let rest = text + filter.finish()
-      result.text += rest
-      if !rest.isEmpty { pending.append(.text(rest, id: -1, logprob: 0)) }
-    }
-    if let history = request.history, let query = request.query {
-      result.history = history + [[query, result.text]]
-    }
+    let isStopped = if case .text? = result.match { true } else { false }
+    pending += writer.finish(isStopped: isStopped)
+    writer.conclude(&result)
     pending.append(.done(result))
   }
 

@@ -5,17 +5,14 @@ internal import QwenText
 package struct Request {
   package let prompt: [Int32]
   package var options: GenerationOptions
-  /// Of a chat: earlier pairs and the last user message.
-  package let history: [[String]]?
-  package let query: String?
+  /// What a chat knows beside its prompt; nil for plain text.
+  let chat: ChatContext?
   /// The members of the request that are not options: the prompt or the conversation.
   let source: JSONObject
 
   /// Keys that a request may have beside the options.
   static let promptKeys = ["prompt", "prompt_ids"]
-  static let chatKeys = [
-    "messages", "query", "history", "system", "max_window_size", "enable_thinking",
-  ]
+  static let chatKeys = ["messages", "query", "history", "system", "tools", "tool_choice"]
 
   /// A request with "prompt" or "prompt_ids".
   package static func generate(
@@ -28,7 +25,7 @@ package struct Request {
         ids.count == value.array?.count
       else { throw wrong("prompt_ids", value, "a list of token ids") }
       return Request(
-        prompt: ids, options: options, history: nil, query: nil, source: ["prompt_ids": value])
+        prompt: ids, options: options, chat: nil, source: ["prompt_ids": value])
     }
     guard let text = text ?? object["prompt"]?.string else {
       throw EngineError(
@@ -43,8 +40,8 @@ package struct Request {
       }
     do {
       return Request(
-        prompt: try model.tokenizer.encode(text, special: policy), options: options, history: nil,
-        query: nil, source: ["prompt": .string(text)])
+        prompt: try model.tokenizer.encode(text, special: policy), options: options, chat: nil,
+        source: ["prompt": .string(text)])
     } catch { throw EngineError(error) }
   }
 
@@ -52,33 +49,41 @@ package struct Request {
   package static func chat(
     _ model: Model, _ object: JSONObject
   ) throws(EngineError) -> Request {
-    let checked = try OptionTable.generate.check(object, others: chatKeys)
-    guard let format = model.chat else {
-      throw EngineError(
-        .unsupported, "this model has no chat format: it continues text",
-        hint: "use qwen_generate, or a Chat or Instruct model")
-    }
+    let checked = try OptionTable.chat.check(object, others: chatKeys)
+    guard let format = model.chat else { throw model.chatRefusal }
     let messages = try ChatReader(object: object).messages()
-    var options = ChatOptions()
-    if let value = object["enable_thinking"], !value.isNull {
-      guard let bool = value.bool else { throw wrong("enable_thinking", value, "true or false") }
-      options.thinking = bool
+    let reader = ToolReader(object: object)
+    let tools = try reader.tools()
+    var options = ChatOptions(tools: tools, choice: try reader.choice(tools))
+    options.thinking = checked["enable_thinking"]?.bool
+    options.maximumWindow =
+      checked["max_window_size"]?.int ?? model.defaults.maximumWindow
+      ?? (format.dialect == .qwen ? 6144 : nil)
+    options.syntax = checked["tool_format"]?.string.flatMap(ToolSyntax.init)
+    options.wording = checked["react_wording"]?.string.flatMap(ReActWording.init) ?? .tools
+    options.continuesFinal = checked["continue_final_message"]?.bool ?? false
+    if options.continuesFinal, messages.last?.role != .assistant {
+      throw EngineError(
+        .option, "\"continue_final_message\" is true, but the last message is not an assistant's",
+        key: "continue_final_message")
     }
-    options.maximumWindow = model.defaults.maximumWindow ?? (format.dialect == .qwen ? 6144 : nil)
-    if let value = object["max_window_size"], !value.isNull {
-      guard let window = value.int, window > 0 else {
-        throw wrong("max_window_size", value, "a positive integer")
-      }
-      options.maximumWindow = window
-    }
-    let prompt: [Int32]
+    let rendered: RenderedChat
     do {
-      prompt = try format.render(messages, model.tokenizer, options: options)
+      rendered = try format.render(messages, model.tokenizer, options: options)
     } catch { throw EngineError(error) }
     return Request(
-      prompt: prompt, options: try model.options(checked), history: ChatReader.pairs(messages),
-      query: messages.last { $0.role == .user }?.content,
-      source: JSONObject(object.entries.filter { chatKeys.contains($0.key) && !$0.value.isNull }))
+      prompt: rendered.ids, options: try model.options(checked),
+      chat: ChatContext(
+        history: ChatReader.pairs(messages), query: messages.last { $0.role == .user }?.content,
+        continued: options.continuesFinal ? messages.last?.content : nil,
+        opening: rendered.opening, parser: AnswerParser(rendered.opening, format: format),
+        isSingleCall: checked["parallel_tool_calls"]?.bool == false),
+      source: JSONObject(
+        object.entries.filter { entry in
+          !entry.value.isNull
+            && (chatKeys.contains(entry.key)
+              || OptionTable.chatOnly.options.contains { $0.name == entry.key })
+        }))
   }
 
   /// Either kind, told by its keys.
@@ -90,6 +95,20 @@ package struct Request {
   static func wrong(_ key: String, _ value: JSONValue, _ wanted: String) -> EngineError {
     EngineError(.option, "\"\(key)\" is \(value.kindName)", key: key, hint: "it takes \(wanted)")
   }
+}
+
+/// What a chat knows beside its prompt.
+struct ChatContext: Sendable {
+  /// Finished pairs before this turn, and what is asked now.
+  var history: [[String]]
+  var query: String?
+  /// The text of the message that goes on.
+  var continued: String?
+  var opening: AnswerOpening
+  /// Takes the answer apart; nil where it is nothing but text.
+  var parser: AnswerParser?
+  /// Whether the answer ends with its first call.
+  var isSingleCall: Bool
 }
 
 extension Model {
@@ -125,97 +144,5 @@ extension Model {
       } catch { throw EngineError(error) }
     }
     return ids
-  }
-}
-
-/// Reads the conversation of a chat request.
-private struct ChatReader {
-  let object: JSONObject
-
-  func messages() throws(EngineError) -> [ChatMessage] {
-    if let value = object["messages"], !value.isNull { return try listed(value) }
-    guard let value = object["query"] else {
-      throw EngineError(
-        .option, "the request has neither \"messages\" nor \"query\"", key: "messages")
-    }
-    guard let query = value.string else { throw Request.wrong("query", value, "a string") }
-    var messages: [ChatMessage] = []
-    if let value = object["system"], !value.isNull {
-      guard let system = value.string else { throw Request.wrong("system", value, "a string") }
-      messages.append(ChatMessage(.system, system))
-    }
-    if let value = object["history"], !value.isNull {
-      guard let pairs = value.array else {
-        throw Request.wrong("history", value, "a list of [question, answer] pairs")
-      }
-      for (index, pair) in pairs.enumerated() {
-        guard let both = pair.array, both.count == 2, let question = both[0].string,
-          let answer = both[1].string
-        else {
-          throw EngineError(
-            .option, "\"history\" has no pair of strings at \(index)", key: "history",
-            hint: "it takes [[\"question\", \"answer\"], ...]")
-        }
-        messages.append(ChatMessage(.user, question))
-        messages.append(ChatMessage(.assistant, answer))
-      }
-    }
-    return messages + [ChatMessage(.user, query)]
-  }
-
-  private func listed(_ value: JSONValue) throws(EngineError) -> [ChatMessage] {
-    guard let list = value.array, !list.isEmpty else {
-      throw Request.wrong("messages", value, "a list of at least one message")
-    }
-    for key in ["query", "history", "system"] where object[key] != nil {
-      throw EngineError(
-        .option, "\"\(key)\" can't stand beside \"messages\"", key: key,
-        hint: "say everything in \"messages\"")
-    }
-    var messages: [ChatMessage] = []
-    for (index, entry) in list.enumerated() {
-      let place = "message \(index)"
-      guard let fields = entry.object else {
-        throw EngineError(.option, "\(place) is \(entry.kindName)", key: "messages", hint: hint)
-      }
-      if let key = fields.keys.first(where: { $0 != "role" && $0 != "content" }) {
-        throw EngineError(
-          .option, "\(place) has the unknown key \"\(escaped(key))\"", key: "messages", hint: hint)
-      }
-      guard let name = fields["role"]?.string, let role = ChatMessage.Role(rawValue: name) else {
-        throw EngineError(
-          .option, "\(place) has no role of \"system\", \"user\", \"assistant\"", key: "messages",
-          hint: hint)
-      }
-      guard let content = fields["content"]?.string else {
-        throw EngineError(.option, "\(place) has no text", key: "messages", hint: hint)
-      }
-      if role == .system, index > 0 {
-        throw EngineError(
-          .option, "\(place) is a system message, which can only be the first", key: "messages")
-      }
-      messages.append(ChatMessage(role, content))
-    }
-    return messages
-  }
-
-  private let hint = "a message is {\"role\": \"user\", \"content\": \"...\"}"
-
-  init(object: JSONObject) { self.object = object }
-
-  /// The finished question-answer pairs of a conversation.
-  static func pairs(_ messages: [ChatMessage]) -> [[String]] {
-    var pairs: [[String]] = []
-    var question: String?
-    for message in messages {
-      switch message.role {
-      case .system: break
-      case .user: question = message.content
-      case .assistant:
-        if let asked = question { pairs.append([asked, message.content]) }
-        question = nil
-      }
-    }
-    return pairs
   }
 }

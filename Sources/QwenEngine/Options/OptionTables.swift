@@ -205,7 +205,7 @@ extension OptionTable {
 
   /// Every table, in the order of the documentation.
   package static let all: [OptionTable] = [
-    .open, .session, .plan, .generate, .embed, .sampler, .batch,
+    .open, .session, .plan, .generate, .chatOnly, .embed, .sampler, .batch,
   ]
 
   /// The tables as JSON: {"open": [{"name", "type", "default", "minimum", "maximum", "values", "sentence"}]}.

@@ -1,7 +1,5 @@
 /// How a model was trained to be spoken to: roles between `<|im_start|>` and `<|im_end|>`, in the dialects of
 /// the families.
-///
-/// Templates in model files are recognised, never executed.
 package struct ChatFormat: Sendable, Equatable {
   /// The dialects.
   package enum Dialect: String, Sendable, CaseIterable {
@@ -13,6 +11,10 @@ package struct ChatFormat: Sendable, Equatable {
     case qwen25 = "qwen2.5"
     /// Qwen3: no system prompt of its own; reasoning may be switched off and is dropped from history.
     case qwen3
+    /// Qwen3 of July 2025 that always reasons: its answer begins inside the reasoning.
+    case qwen3Thinking = "qwen3-thinking"
+    /// Qwen3 of July 2025 that never reasons.
+    case qwen3Instruct = "qwen3-instruct"
   }
 
   package let dialect: Dialect
@@ -23,11 +25,13 @@ package struct ChatFormat: Sendable, Equatable {
   let end: Int32
   /// Tokens that end an answer.
   package let stopIDs: [Int32]
+  /// Markers that are tokens of this vocabulary.
+  package let markers: [Marker: Int32]
 
   /// The format of a dialect, nil if the vocabulary has no `<|im_start|>` and `<|im_end|>`.
   package init?(_ dialect: Dialect, defaultSystem: String?, tokenizer: Tokenizer) {
-    guard let start = tokenizer.id(of: "<|im_start|>"), tokenizer.isSpecial(start),
-      let end = tokenizer.id(of: "<|im_end|>"), tokenizer.isSpecial(end)
+    guard let start = tokenizer.specialID("<|im_start|>"),
+      let end = tokenizer.specialID("<|im_end|>")
     else { return nil }
     self.dialect = dialect
     self.defaultSystem = defaultSystem
@@ -35,30 +39,32 @@ package struct ChatFormat: Sendable, Equatable {
     self.end = end
     var stops = [end]
     if dialect == .qwen { stops.append(start) }
-    if let text = tokenizer.id(of: "<|endoftext|>"), tokenizer.isSpecial(text) {
-      stops.append(text)
-    }
+    if let text = tokenizer.specialID("<|endoftext|>") { stops.append(text) }
     stopIDs = stops
+    var markers: [Marker: Int32] = [:]
+    for marker in Marker.allCases { markers[marker] = tokenizer.specialID(marker.rawValue) }
+    self.markers = markers
   }
 
   /// The format of Qwen of 2023.
   package static func firstGeneration(_ tokenizer: Tokenizer) -> ChatFormat? {
-    ChatFormat(.qwen, defaultSystem: "You are a helpful assistant.", tokenizer: tokenizer)
+    ChatFormat(.qwen, defaultSystem: helpful, tokenizer: tokenizer)
   }
 
-  /// The format that a published template describes, told by the texts it contains; nil if it is another.
-  package static func recognize(template: String, tokenizer: Tokenizer) -> ChatFormat? {
-    guard template.contains("<|im_start|>"), template.contains("<|im_end|>") else { return nil }
-    if template.contains("<think>") || template.contains("enable_thinking") {
-      return ChatFormat(.qwen3, defaultSystem: nil, tokenizer: tokenizer)
-    }
-    let known = [
-      "You are Qwen, created by Alibaba Cloud. You are a helpful assistant.",
-      "You are a helpful AI assistant named SmolLM, trained by Hugging Face",
-      "You are a helpful assistant.", "You are a helpful assistant",
-    ]
-    let system = known.first { template.contains($0) }
-    return ChatFormat(
-      system == known[0] ? .qwen25 : .chatml, defaultSystem: system, tokenizer: tokenizer)
+  /// Whether answers may begin with reasoning that is told apart.
+  package var reasons: Bool { dialect == .qwen3 || dialect == .qwen3Thinking }
+
+  /// How this family was trained to call tools.
+  package var toolSyntax: ToolSyntax { dialect == .qwen ? .react : .hermes }
+
+  static let helpful = "You are a helpful assistant."
+}
+
+extension Tokenizer {
+  /// The id of a special text; nil if the vocabulary has it not, or as ordinary text only.
+  func specialID(_ text: String) -> Int32? {
+    let bytes = Array(text.utf8)
+    guard let id = specialTokens.entry(bytes.span)?.id, isSpecial(id) else { return nil }
+    return id
   }
 }

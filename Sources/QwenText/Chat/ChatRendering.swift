@@ -1,120 +1,196 @@
-/// Choices of one chat request.
-package struct ChatOptions: Sendable, Equatable {
-  /// nil leaves it to the model; false opens and closes its reasoning for it (Qwen3).
-  package var thinking: Bool?
-  /// Tokens that history may take, oldest turns dropped first; nil for all.
-  package var maximumWindow: Int?
+/// A prompt and how its answer begins.
+package struct RenderedChat: Sendable {
+  package var ids: [Int32]
+  package var opening: AnswerOpening
+}
 
-  package init(thinking: Bool? = nil, maximumWindow: Int? = nil) {
-    self.thinking = thinking
-    self.maximumWindow = maximumWindow
+/// What an answer begins with, as far as the prompt has written it already.
+package struct AnswerOpening: Sendable, Equatable {
+  /// Where the answer starts with regard to reasoning.
+  package enum Reasoning: Sendable {
+    /// It has none, or it is over.
+    case never
+    /// The model may begin with it.
+    case possible
+    /// The prompt has opened it.
+    case open
   }
+
+  package var reasoning = Reasoning.never
+  /// How calls are written; nil if the answer is not searched for them.
+  package var syntax: ToolSyntax?
+  /// Whether ReAct's "Thought:" stands before the answer.
+  package var isThought = false
+  /// The beginning of a call that the prompt forces; not yet part of any answer.
+  var forced: [ChatBlock.Part] = []
+  /// Calls in the conversation so far.
+  package var earlierCalls = 0
 }
 
 extension ChatFormat {
   /// The prompt of a conversation: control ids from the format, everything else encoded as ordinary text, so
   /// that no content can make a control token.
   ///
-  /// Ends with the opening of the assistant's turn. Turns that do not fit the window are left out, oldest
-  /// first; the system message and what follows the last user message always stay.
+  /// Ends with the opening of the assistant's turn, or inside its last message. Turns that do not fit the
+  /// window are left out, oldest first; the system message and what follows the last user message always stay.
   package func render(
     _ messages: [ChatMessage], _ tokenizer: Tokenizer, options: ChatOptions = ChatOptions()
-  ) throws(TokenizerError) -> [Int32] {
-    var rest = messages[...]
-    var system = defaultSystem
-    if let first = rest.first, first.role == .system {
-      system = first.content
-      rest = rest.dropFirst()
-    }
-    var prompt: [Int32] = []
-    if let system { prompt = try block(ChatMessage(.system, system), tokenizer, isFirst: true) }
+  ) throws(TokenizerError) -> RenderedChat {
+    let syntax = options.syntax ?? toolSyntax
+    let usesReAct =
+      syntax == .react
+      && (!options.shownTools.isEmpty
+        || messages.contains { $0.role == .tool || !$0.calls.isEmpty })
+    var opening = opening(messages, options, usesReAct: usesReAct)
+    opening.syntax = options.shownTools.isEmpty ? nil : syntax
 
-    let current = rest.lastIndex { $0.role == .user } ?? rest.startIndex
-    let turns = try turns(rest[rest.startIndex..<current], tokenizer, isFirst: system == nil)
-    prompt += window(turns, system: prompt.count, options.maximumWindow)
-    for message in rest[current...] {
-      prompt += try block(message, tokenizer, isFirst: prompt.isEmpty)
-    }
-    prompt += try opening(tokenizer, isFirst: prompt.isEmpty, options: options)
-    return prompt
-  }
-
-  /// The blocks of each turn: a user message and what follows it up to the next.
-  private func turns(
-    _ messages: ArraySlice<ChatMessage>, _ tokenizer: Tokenizer, isFirst: Bool
-  ) throws(TokenizerError) -> [[Int32]] {
-    var turns: [[Int32]] = []
-    for message in messages {
-      if message.role == .user || turns.isEmpty { turns.append([]) }
-      var message = message
-      if message.role == .assistant, dialect == .qwen3 {
-        message.content = ChatFormat.withoutReasoning(message.content)
+    let system = systemBlock(messages.first, options, syntax)
+    let prefix = try ids([system].compactMap(\.self), tokenizer, isFirst: true)
+    let rest = messages.first?.role == .system ? messages.dropFirst() : messages[...]
+    var blocks: [ChatBlock] = []
+    var count = rest.count
+    while true {
+      // ReAct's description of tools stands in one of the turns that are kept, so dropping some may move it.
+      let folded =
+        usesReAct
+        ? reactBlocks(Array(rest.suffix(count)), options)
+        : hermesBlocks(Array(rest.suffix(count)), options)
+      blocks = folded + answerBlock(folded, opening, options)
+      let turns = try turns(blocks, tokenizer, isFirst: system == nil)
+      let kept = window(turns, system: prefix.count, options.maximumWindow)
+      let current = turns.last ?? []
+      guard usesReAct, kept.count < turns.count - 1 else {
+        return RenderedChat(ids: prefix + kept.joined() + current, opening: opening)
       }
-      let isVeryFirst = isFirst && turns.count == 1 && turns[0].isEmpty
-      turns[turns.count - 1] += try block(message, tokenizer, isFirst: isVeryFirst)
+      let next = messageCount(rest.suffix(count), turns: kept.count + 1)
+      guard next < count else {
+        return RenderedChat(ids: prefix + kept.joined() + current, opening: opening)
+      }
+      count = next
     }
-    return turns
   }
 
-  /// The newest turns that fit: a turn is kept while system, it and the kept ones stay below the window.
-  private func window(_ turns: [[Int32]], system: Int, _ maximum: Int?) -> [Int32] {
-    guard let maximum else { return Array(turns.joined()) }
-    var kept: [[Int32]] = []
-    var used = system
-    for turn in turns.reversed() {
-      guard used + turn.count < maximum else { break }
-      used += turn.count
-      kept.append(turn)
+  /// The first block: the given or the default system text, with the tools of `<tools>`.
+  private func systemBlock(
+    _ first: ChatMessage?, _ options: ChatOptions, _ syntax: ToolSyntax
+  ) -> ChatBlock? {
+    let own = first?.role == .system ? first?.content : nil
+    let text = own ?? defaultSystem
+    guard syntax == .hermes, !options.shownTools.isEmpty else {
+      return text.map { ChatBlock(.system, $0) }
     }
-    return Array(kept.reversed().joined())
+    let lead: [ChatBlock.Part] = text.map { [.text($0 + "\n\n")] } ?? []
+    return ChatBlock(.system, lead + HermesPrompt.description(options.shownTools))
   }
 
-  /// One message between control tokens.
-  private func block(
-    _ message: ChatMessage, _ tokenizer: Tokenizer, isFirst: Bool
-  ) throws(TokenizerError) -> [Int32] {
-    if dialect == .qwen {
-      // The line feed stands before each block but the first, and role, line feed and content are apart.
-      let feed = try tokenizer.encodeOrdinary("\n")
-      return try (isFirst ? [] : feed) + [start]
-        + tokenizer.encodeOrdinary(message.role.rawValue) + feed
-        + tokenizer.encodeOrdinary(message.content) + [end]
-    }
-    return try [start]
-      + tokenizer.encodeOrdinary(message.role.rawValue + "\n" + message.content) + [end]
-      + tokenizer.encodeOrdinary("\n")
-  }
-
-  /// What opens the assistant's answer.
+  /// How the answer begins.
   private func opening(
-    _ tokenizer: Tokenizer, isFirst: Bool, options: ChatOptions
-  ) throws(TokenizerError) -> [Int32] {
-    let role = ChatMessage.Role.assistant.rawValue
-    if dialect == .qwen {
-      let feed = try tokenizer.encodeOrdinary("\n")
-      return try (isFirst ? [] : feed) + [start] + tokenizer.encodeOrdinary(role) + feed
+    _ messages: [ChatMessage], _ options: ChatOptions, usesReAct: Bool
+  ) -> AnswerOpening {
+    var opening = AnswerOpening()
+    opening.earlierCalls = messages.reduce(0) { $0 + $1.calls.count }
+    if options.continuesFinal { return opening }
+    let isResult = messages.last?.role == .tool
+    opening.forced =
+      usesReAct ? ReActPrompt.forced(options.choice) : HermesPrompt.forced(options.choice)
+    guard opening.forced.isEmpty else { return opening }
+    opening.isThought = usesReAct && isResult
+    if reasons, !opening.isThought {
+      opening.reasoning =
+        dialect == .qwen3Thinking ? .open : options.thinking == false ? .never : .possible
     }
-    var ids = try [start] + tokenizer.encodeOrdinary(role + "\n")
-    if dialect == .qwen3, options.thinking == false {
-      ids += try tokenizer.encode(
-        "<think>\n\n</think>\n\n", special: .only(["<think>", "</think>"]))
+    return opening
+  }
+
+  /// The open block in which the answer is written, unless the last block of `folded` is open already.
+  private func answerBlock(
+    _ folded: [ChatBlock], _ opening: AnswerOpening, _ options: ChatOptions
+  ) -> [ChatBlock] {
+    if folded.last?.isOpen == true { return [] }
+    var parts: [ChatBlock.Part] = []
+    switch dialect {
+    case .qwen3Thinking where opening.forced.isEmpty: parts = [.marker(.think), .text("\n")]
+    case .qwen3 where options.thinking == false || !opening.forced.isEmpty,
+      .qwen3Thinking:
+      parts = [.marker(.think), .text("\n\n"), .marker(.endThink), .text("\n\n")]
+    default: break
+    }
+    var block = ChatBlock(.assistant, parts + opening.forced)
+    block.isOpen = true
+    return [block]
+  }
+
+  /// The ids of each turn: a user's block and what follows it up to the next.
+  private func turns(
+    _ blocks: [ChatBlock], _ tokenizer: Tokenizer, isFirst: Bool
+  ) throws(TokenizerError) -> [[Int32]] {
+    var turns: [[ChatBlock]] = []
+    for block in blocks {
+      if block.startsTurn || turns.isEmpty { turns.append([]) }
+      turns[turns.count - 1].append(block)
+    }
+    var ids: [[Int32]] = []
+    for (index, turn) in turns.enumerated() {
+      ids.append(try self.ids(turn, tokenizer, isFirst: isFirst && index == 0))
     }
     return ids
   }
 
-  /// An earlier answer as the template keeps it: what follows the end of its reasoning.
-  static func withoutReasoning(_ content: String) -> String {
-    let mark = Array("</think>".utf8)
-    let bytes = Array(content.utf8)
-    guard bytes.count >= mark.count else { return content }
-    var index = bytes.count - mark.count
-    while index >= 0 {
-      if bytes[index..<index + mark.count].elementsEqual(mark) {
-        let rest = bytes[(index + mark.count)...].drop { $0 == 0x0A }
-        return String(decoding: rest, as: UTF8.self)
-      }
-      index -= 1
+  /// The newest turns before the last that fit: one is kept while system, it and the kept ones stay below
+  /// the window. The last turn is not counted.
+  private func window(_ turns: [[Int32]], system: Int, _ maximum: Int?) -> [[Int32]] {
+    let earlier = turns.dropLast()
+    guard let maximum else { return Array(earlier) }
+    var kept: [[Int32]] = []
+    var used = system
+    for turn in earlier.reversed() {
+      guard used + turn.count < maximum else { break }
+      used += turn.count
+      kept.append(turn)
     }
-    return content
+    return kept.reversed()
+  }
+
+  /// How many of the last messages make so many turns.
+  private func messageCount(_ messages: ArraySlice<ChatMessage>, turns: Int) -> Int {
+    let starts = messages.indices.filter { messages[$0].role == .user }
+    guard turns <= starts.count, turns > 0 else { return messages.count }
+    return messages.endIndex - starts[starts.count - turns]
+  }
+
+  /// The blocks as ids. `isFirst` says that nothing stands before them.
+  private func ids(
+    _ blocks: [ChatBlock], _ tokenizer: Tokenizer, isFirst: Bool
+  ) throws(TokenizerError) -> [Int32] {
+    var prompt = PromptBuilder(tokenizer, markers: markers)
+    for (index, block) in blocks.enumerated() {
+      if dialect == .qwen {
+        try appendApart(block, to: &prompt, isFirst: isFirst && index == 0)
+      } else {
+        try prompt.control(start)
+        prompt.text(block.role.rawValue + "\n")
+        for part in block.parts { try prompt.append(part) }
+        if block.isOpen { continue }
+        try prompt.control(end)
+        prompt.text("\n")
+      }
+    }
+    return try prompt.ids()
+  }
+
+  /// A block of the first generation: the line feed stands before each block but the first, and role, line
+  /// feed and content are encoded apart.
+  private func appendApart(
+    _ block: ChatBlock, to prompt: inout PromptBuilder, isFirst: Bool
+  ) throws(TokenizerError) {
+    if !isFirst { prompt.text("\n") }
+    try prompt.control(start)
+    prompt.text(block.role.rawValue)
+    try prompt.cut()
+    prompt.text("\n")
+    try prompt.cut()
+    for part in block.parts { try prompt.append(part) }
+    try prompt.cut()
+    if !block.isOpen { try prompt.control(end) }
   }
 }

@@ -58,7 +58,7 @@ from .errors import (
     QwenUnsupportedError,
 )
 from .model import Model
-from .results import Event, EventKind, Reply, Result
+from .results import Event, EventKind, Reply, Result, ToolCall
 from .session import Session
 from .stream import Stream
 
@@ -97,6 +97,7 @@ __all__ = [
     "Stream",
     "Tasks",
     "Tokenizer",
+    "ToolCall",
     "__version__",
     "describe",
     "library_version",

@@ -23,6 +23,9 @@ ERROR_BUFFER = -12
 EVENT_TEXT = 1
 EVENT_PROGRESS = 2
 EVENT_DONE = 3
+EVENT_REASONING = 4
+EVENT_TOOL_CALL = 5
+EVENT_TOOL_ARGUMENTS = 6
 
 CONTINUE = 0
 STOP = 1
@@ -45,6 +48,7 @@ class Event(ctypes.Structure):
         ("id", ctypes.c_int32),
         ("logprob", ctypes.c_float),
         ("fraction", ctypes.c_double),
+        ("call", ctypes.c_int32),
     ]
 
 

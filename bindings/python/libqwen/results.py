@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
-__all__ = ["Event", "EventKind", "Reply", "Result"]
+__all__ = ["Event", "EventKind", "Reply", "Result", "ToolCall"]
 
 
 class EventKind(enum.IntEnum):
@@ -17,6 +17,13 @@ class EventKind(enum.IntEnum):
     """The prompt is being read; ``fraction`` runs from 0 to 1."""
     DONE = 3
     """The run is over; ``result`` is there."""
+    REASONING = 4
+    """A piece of the reasoning before the answer."""
+    TOOL_CALL = 5
+    """A call begins: ``call``, ``call_id`` and ``name`` are there. A second one with the same ``call``
+    takes the place of the first."""
+    TOOL_ARGUMENTS = 6
+    """A piece of the text of the arguments of call number ``call``."""
 
 
 class Reply(enum.IntEnum):
@@ -35,7 +42,7 @@ class Event(NamedTuple):
 
     kind: EventKind
     text: str = ""
-    """TEXT: the piece."""
+    """TEXT, REASONING, TOOL_ARGUMENTS: the piece."""
     id: int = -1
     """The token that completed the piece, -1 if none."""
     logprob: float = 0.0
@@ -44,6 +51,31 @@ class Event(NamedTuple):
     """PROGRESS: the part of the prompt that is read."""
     result: Optional["Result"] = None
     """DONE: the result."""
+    call: int = -1
+    """TOOL_CALL, TOOL_ARGUMENTS: number of the call in the answer, from 0."""
+    call_id: str = ""
+    """TOOL_CALL: its id."""
+    name: str = ""
+    """TOOL_CALL: the tool."""
+
+
+class ToolCall(NamedTuple):
+    """One call of a tool as the model wrote it."""
+
+    id: str
+    """Unique in the conversation; the answer to it is a message with this ``tool_call_id``."""
+    name: str
+    """The tool; the model may write one that does not exist."""
+    arguments: Optional[Dict[str, Any]]
+    """The arguments, or None if they can't be read as an object (code, for instance)."""
+    arguments_text: str
+    """The arguments as they were written."""
+    repaired: bool = False
+    """Whether the text was not JSON as it stood."""
+    cut: bool = False
+    """Whether its end was missing."""
+    error: Optional[str] = None
+    """Why ``arguments`` is None."""
 
 
 class Result:
@@ -72,7 +104,7 @@ class Result:
 
     @property
     def finish_reason(self) -> str:
-        """Why it ended: "stop", "length", "cancelled" or "deadline"."""
+        """Why it ended: "stop", "tool_calls", "length", "cancelled" or "deadline"."""
         return str(self.raw.get("finish_reason", ""))
 
     @property
@@ -107,8 +139,36 @@ class Result:
 
     @property
     def message(self) -> Optional[Dict[str, Any]]:
-        """Chat: the answer as a message with role and content, else None."""
+        """Chat: the answer as a message, else None: role, content, reasoning_content and tool_calls as
+        OpenAI's messages have them. Append it to the messages before the results of the tools."""
         return self.raw.get("message")
+
+    @property
+    def tool_calls(self) -> List[ToolCall]:
+        """Chat with tools: the calls in order, else empty."""
+        return [
+            ToolCall(
+                id=str(call["id"]),
+                name=str(call["name"]),
+                arguments=call.get("arguments"),
+                arguments_text=str(call.get("arguments_text", "")),
+                repaired=bool(call.get("repaired", False)),
+                cut=bool(call.get("cut", False)),
+                error=call.get("error"),
+            )
+            for call in self.raw.get("tool_calls") or []
+        ]
+
+    @property
+    def reasoning(self) -> Optional[str]:
+        """Chat: what the model thought before its answer, or None."""
+        message = self.message
+        return None if message is None else message.get("reasoning_content")
+
+    @property
+    def raw_text(self) -> str:
+        """Everything that was written, reasoning and calls included."""
+        return str(self.raw.get("raw_text", self.text))
 
     @property
     def history(self) -> List[Tuple[str, str]]:

@@ -23,7 +23,7 @@ from . import _native
 from .errors import QwenArgumentError, QwenCancelledError, QwenError
 from .handles import Owned
 from .interrupts import interruptible
-from .results import Event, Reply, Result
+from .results import Event, EventKind, Reply, Result
 from .stream import WAIT_MILLISECONDS, Stream, copy_event
 
 if TYPE_CHECKING:
@@ -53,6 +53,13 @@ class Session(Owned):
     frequency_penalty, presence_penalty, do_sample, seed, stop`` (strings), ``stop_ids``, ``logprobs``
     (how many alternatives), ``deadline_ms, special`` (control tokens in a text prompt: "none", "all" or
     a list), ``skip_special``. `libqwen.describe("options")` has the table with ranges and defaults.
+
+    Chats take beside these ``tools`` (OpenAI's {"type": "function", "function": {...}}, or the release's
+    {"name_for_model", "name_for_human", "description_for_model", "parameters"}), ``tool_choice`` ("auto",
+    "none", "required" or {"function": {"name": ...}}), ``tool_format`` ("auto", "react", "hermes"),
+    ``react_wording, parallel_tool_calls, enable_thinking, max_window_size`` and
+    ``continue_final_message``. Calls come back in `Result.tool_calls` and in `Result.message`; to go on,
+    append that message and one {"role": "tool", "tool_call_id": ..., "content": ...} a call.
 
     Threads: one call at a time, a second one raises `QwenBusyError`; `cancel` and `close` from any.
     Ctrl-C cancels the run and raises KeyboardInterrupt, also in calls that block.
@@ -148,7 +155,7 @@ class Session(Owned):
 
         Args:
             messages: a question, with `history` and `system` beside it; or all messages, each with
-                "role" ("system", "user", "assistant") and "content".
+                "role" ("system", "user", "assistant", "tool") and "content".
             history: the earlier (question, answer) pairs.
             system: the system text; None is the model's own.
             on_event: as in `generate`.
@@ -208,7 +215,7 @@ class Session(Owned):
     async def astream(self, prompt: Prompt, **options: Any) -> AsyncIterator[str]:
         """`stream` as an async generator. Closing it or cancelling the task cancels the run."""
         async for event in self._events(generate_request(prompt, options)):
-            if event.text:
+            if event.kind is EventKind.TEXT and event.text:
                 yield event.text
 
     async def astream_chat(
@@ -221,7 +228,7 @@ class Session(Owned):
     ) -> AsyncIterator[str]:
         """`stream_chat` as an async generator. Closing it or cancelling the task cancels the run."""
         async for event in self._events(chat_request(messages, history, system, options)):
-            if event.text:
+            if event.kind is EventKind.TEXT and event.text:
                 yield event.text
 
     async def _wait(self, request: Dict[str, Any]) -> Result:

@@ -207,9 +207,16 @@ class Stream(Iterator[str]):
 
 def copy_event(library: _native.Library, event: _native.Event) -> Optional[Event]:
     """An event as a Python value; None for a kind that only a newer package knows."""
-    if event.kind not in (_native.EVENT_TEXT, _native.EVENT_PROGRESS, _native.EVENT_DONE):
+    try:
+        kind = EventKind(event.kind)
+    except ValueError:
         return None
-    kind, text = EventKind(event.kind), library.text_of(event)
+    text = library.text_of(event)
     if kind is EventKind.DONE:
         return Event(kind, result=Result(json.loads(text) if text else {}))
-    return Event(kind, text, event.id, event.logprob, event.fraction)
+    # The member came with the kinds that use it.
+    call = event.call if kind in (EventKind.TOOL_CALL, EventKind.TOOL_ARGUMENTS) else -1
+    if kind is EventKind.TOOL_CALL:
+        facts = json.loads(text)
+        return Event(kind, call=call, call_id=facts["id"], name=facts["name"])
+    return Event(kind, text, event.id, event.logprob, event.fraction, call=call)
