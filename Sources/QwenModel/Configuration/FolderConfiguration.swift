@@ -7,10 +7,11 @@ extension ModelConfiguration {
   package init(config: JSONObject, path: String) throws(FormatError) {
     let reader = ConfigReader(object: config, path: path)
     let family = try ModelConfiguration.family(reader)
-    let read =
+    var read =
       family == .qwen
       ? try ModelConfiguration.firstGeneration(reader)
       : try ModelConfiguration.later(reader, family)
+    read.quantization = try QuantizationFacts(reader)
     self = try read.checked(path: path)
   }
 

@@ -98,6 +98,8 @@ package struct ModelConfiguration: Sendable, Equatable {
   package var fixedAlpha: Double?
   /// How many positions, its own included, a query sees in each layer; nil for all. Empty for all everywhere.
   package var windows: [Int?] = []
+  /// Who quantised the weights, if the files say so.
+  package var quantization: QuantizationFacts?
 
   /// The window of layer `layer`, nil for all positions.
   package func window(layer: Int) -> Int? {

@@ -42,7 +42,9 @@ struct WeightReader {
   let configuration: ModelConfiguration
 
   init(_ archive: TensorArchive, _ configuration: ModelConfiguration, _ loading: WeightLoading) {
-    source = WeightSource(archive: archive, loading: loading)
+    source = WeightSource(
+      archive: archive, loading: loading,
+      foreign: ForeignWeights(archive: archive, facts: configuration.quantization))
     names = TensorNames.find(configuration.family, in: archive)
     self.configuration = configuration
   }
@@ -110,11 +112,13 @@ struct WeightReader {
   ) throws(FormatError) -> (query: Linear, key: Linear, value: Linear) {
     let c = configuration
     let (q, kv) = (c.queryHeads * c.headDim, c.kvHeads * c.headDim)
-    return (
-      try source.linear(layer.prefix + names.query, rows: q, columns: c.hiddenSize, bias: bias),
-      try source.linear(layer.prefix + names.key, rows: kv, columns: c.hiddenSize, bias: bias),
-      try source.linear(layer.prefix + names.value, rows: kv, columns: c.hiddenSize, bias: bias)
-    )
+    let query = try source.linear(
+      layer.prefix + names.query, rows: q, columns: c.hiddenSize, bias: bias)
+    let key = try source.linear(
+      layer.prefix + names.key, rows: kv, columns: c.hiddenSize, bias: bias)
+    let value = try source.linear(
+      layer.prefix + names.value, rows: kv, columns: c.hiddenSize, bias: bias)
+    return (query, try source.sharing(key, query), try source.sharing(value, query))
   }
 
   /// One matrix whose rows are queries, keys and values, taken apart without a copy.
@@ -128,7 +132,7 @@ struct WeightReader {
     do {
       func part(_ rows: Range<Int>) throws(TensorError) -> Linear {
         let bias = try fused.bias?.copy(rows)
-        return try Linear(try fused.weight.rows(rows), bias: bias)
+        return try Linear(try fused.weight.rows(rows), bias: bias, order: fused.order)
       }
       return (try part(0..<q), try part(q..<q + kv), try part(q + kv..<q + 2 * kv))
     } catch {

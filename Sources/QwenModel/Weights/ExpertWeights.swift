@@ -89,9 +89,10 @@ extension WeightReader {
     _ names: (gate: String, up: String, down: String), width: Int
   ) throws(FormatError) -> GatedWeights {
     let hidden = configuration.hiddenSize
+    let gate = try source.linear(names.gate, rows: width, columns: hidden)
+    let up = try source.linear(names.up, rows: width, columns: hidden)
     return GatedWeights(
-      gate: try source.linear(names.gate, rows: width, columns: hidden),
-      up: try source.linear(names.up, rows: width, columns: hidden),
+      gate: gate, up: try source.sharing(up, gate),
       down: try source.linear(names.down, rows: hidden, columns: width))
   }
 

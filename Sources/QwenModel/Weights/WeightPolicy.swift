@@ -93,6 +93,8 @@ package struct WeightShare: Sendable {
 /// Used by the thread that loads.
 final class WeightLoading {
   let policy: WeightPolicy
+  /// How many of them work at once.
+  let threads: Int
   private let converter: Converter?
   private let progress: WeightProgress?
   private let totalBytes: Int
@@ -101,6 +103,7 @@ final class WeightLoading {
   /// `totalBytes` of tensors are what `progress` counts.
   init(_ policy: WeightPolicy, threads: Int, totalBytes: Int, progress: WeightProgress?) {
     self.policy = policy
+    self.threads = threads
     converter = policy.isActive ? Converter(threads: threads) : nil
     self.progress = progress
     self.totalBytes = max(1, totalBytes)

@@ -6,6 +6,8 @@ package import QwenTensor
 struct WeightSource {
   let archive: TensorArchive
   let loading: WeightLoading
+  /// The layers that another program quantised.
+  let foreign: ForeignWeights
 
   /// Whether the checkpoint has a tensor of that name.
   func has(_ name: String) -> Bool { archive[name] != nil }
@@ -74,6 +76,9 @@ struct WeightSource {
   func linear(
     _ name: String, rows: Int, columns: Int, bias: Bias = .never, part: WeightPart = .layers
   ) throws(FormatError) -> Linear {
+    if let found = try foreign.matrix(name, rows: rows, columns: columns) {
+      return try linear(found, name, bias: bias, part: part)
+    }
     let weight = try matrix(name + ".weight", rows: rows, columns: columns, part: part)
     let values: FloatBuffer? =
       switch bias {

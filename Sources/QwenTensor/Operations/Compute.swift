@@ -21,6 +21,7 @@ package final class Compute: @unchecked Sendable {
   private let blocks: Buffer
   private let decoded: FloatBuffer
   private let outputs: FloatBuffer
+  private var sorted: FloatBuffer?
 
   /// Scratch for up to `maximumTokens` tokens of up to `maximumColumns` values.
   package init(
@@ -53,6 +54,14 @@ package final class Compute: @unchecked Sendable {
 
   @unsafe func decodedPointer(part: Int) -> UnsafeMutablePointer<Float> {
     unsafe decoded.pointer + part * Self.decodedRows * maximumColumns
+  }
+
+  /// Room for inputs in another order, made when the first model wants it.
+  func gathered() throws(TensorError) -> FloatBuffer {
+    if let sorted { return sorted }
+    let made = try FloatBuffer(count: maximumTokens * maximumColumns)
+    sorted = made
+    return made
   }
 
   @unsafe var outputPointer: UnsafeMutablePointer<Float> { unsafe outputs.pointer }

@@ -40,6 +40,38 @@ extension Compute {
       }
     }
     guard x.tokens > 0 else { return }
+    let order = outputs[0].linear.order
+    guard outputs.allSatisfy({ $0.linear.order === order }) else {
+      return try separately(x, outputs, mode)
+    }
+    if let order {
+      try ordered(x, order, outputs, mode)
+    } else {
+      try compute(x, outputs, mode)
+    }
+  }
+
+  /// Products whose matrices want their inputs in several orders, one after the other.
+  private func separately(
+    _ x: Rows, _ outputs: [Output], _ mode: ProductJob.Mode
+  ) throws(TensorError) {
+    for output in outputs { try product(x, [output], mode == .add ? .add : .store) }
+    guard mode == .gate else { return }
+    try perToken(GateJob(gate: outputs[0].rows, up: outputs[1].rows), tokens: x.tokens)
+  }
+
+  /// The same with inputs in the order that the matrices want; they share one.
+  private func ordered(
+    _ x: Rows, _ order: InputOrder, _ outputs: [Output], _ mode: ProductJob.Mode
+  ) throws(TensorError) {
+    let sorted = try Rows(try gathered(), tokens: x.tokens, columns: x.columns)
+    try perToken(GatherJob(order: order, x: x, sorted: sorted), tokens: x.tokens)
+    try compute(sorted, outputs, mode)
+  }
+
+  private func compute(
+    _ x: Rows, _ outputs: [Output], _ mode: ProductJob.Mode
+  ) throws(TensorError) {
     if !isExact, outputs.contains(where: { unsafe $0.linear.weight.format.blockProduct != nil }) {
       try perToken(QuantizeJob(compute: self, x: x), tokens: x.tokens)
     }
@@ -55,6 +87,31 @@ struct Output: Sendable {
   init(_ linear: Linear, _ rows: Rows) {
     self.linear = linear
     self.rows = rows
+  }
+}
+
+/// gate = silu(gate) * up, a share of the tokens a part.
+private struct GateJob: ParallelJob {
+  let gate: Rows
+  let up: Rows
+
+  func run(part: Int, of count: Int) {
+    for token in share(gate.tokens, part: part, of: count) {
+      unsafe qk_silu_multiply(gate.row(token), up.row(token), gate.row(token), gate.columns)
+    }
+  }
+}
+
+/// Puts inputs in order, a share of the tokens a part.
+private struct GatherJob: ParallelJob {
+  let order: InputOrder
+  let x: Rows
+  let sorted: Rows
+
+  func run(part: Int, of count: Int) {
+    for token in share(x.tokens, part: part, of: count) {
+      unsafe order.gather(x.row(token), into: sorted.row(token))
+    }
   }
 }
 
