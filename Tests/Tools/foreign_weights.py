@@ -1,11 +1,11 @@
-"""Writes Tests/Fixtures/foreign.safetensors: layers as other programs quantise them, with the weights they mean.
+"""Writes Tests/Fixtures/foreign: layers as other programs quantise them, with the weights they mean.
 
     python Tests/Tools/foreign_weights.py [--check DIR]
 
 bitsandbytes writes and reads its own; FP8 is cast by torch. GPTQ and AWQ need a GPU to be made, so their layers are
 random codes packed by `foreign_packing.py`; --check holds that against the packages themselves, whose sources lie
 unpacked in DIR (pip download --no-deps auto-gptq==0.7.1 autoawq==0.2.9). Entries are "case/layer.tensor" and
-"case/expected" [out, in], float32; `foreign.json` has the quantization_config of each case.
+"case/expected" [out, in], float32; `cases.json` has the quantization_config of each case.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from torch import Tensor
 
 import foreign_packing as packing
 
-FIXTURES = Path(__file__).resolve().parents[1] / "Fixtures"
-OUTPUTS = 24
+OUT = Path(__file__).resolve().parents[1] / "Fixtures" / "foreign"
+OUTPUTS = 8
 
 
 def noise(seed: int, outputs: int, inputs: int) -> Tensor:
@@ -114,7 +114,7 @@ def cases() -> Dict[str, Any]:
         "fp4-nested": (bits4, four_bits(7, 128, "fp4", 64, True, half)),
         "int8": (bits8, eight_bits(8, 128)),
         "int8-odd": (bits8, eight_bits(9, 50)),
-        "fp8": (fp8, squares(10, 136, 256, brain)),
+        "fp8": (fp8, squares(10, 130, 128, brain)),
         "fp8-odd": (fp8, squares(11, 20, 72, single)),
         "gptq-4": (gptq(128), groups_case(12, "gptq", 256, 128)),
         "gptq-4-asymmetric": (gptq(32, sym=False), groups_case(13, "gptq", 128, 32, symmetric=False)),
@@ -187,14 +187,15 @@ def main() -> None:
     torch.set_num_threads(1)
     if arguments.check:
         check(arguments.check)
+    OUT.mkdir(exist_ok=True)
     tensors: Dict[str, Tensor] = {}
     configs: Dict[str, Any] = {}
     for name, (config, layer) in cases().items():
         configs[name] = config
         tensors |= {f"{name}/{key}": value.contiguous().clone() for key, value in layer.items()}
-    save_file(tensors, FIXTURES / "foreign.safetensors")
+    save_file(tensors, OUT / "layers.safetensors")
     text = json.dumps({"bitsandbytes": bitsandbytes.__version__, "cases": configs}, indent=1)
-    (FIXTURES / "foreign.json").write_text(text + "\n", encoding="utf-8")
+    (OUT / "cases.json").write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

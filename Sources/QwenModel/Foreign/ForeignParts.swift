@@ -20,7 +20,8 @@ struct ForeignParts {
     guard entry.shape == shape else {
       throw FormatError(
         .malformed, path: archive.path,
-        "tensor \"\(escaped(entry.name))\" is \(entry.shape), but the configuration asks for \(shape)")
+        "tensor \"\(escaped(entry.name))\" is \(entry.shape), but the configuration asks for \(shape)"
+      )
     }
   }
 

@@ -21,11 +21,18 @@ package struct WeightPlan: Sendable {
     policy: WeightPolicy = .stored
   ) throws(FormatError) {
     let names = TensorNames.find(configuration.family, in: archive)
+    let foreign = ForeignWeights(archive: archive, facts: configuration.quantization)
     for entry in archive.entries {
       guard let part = WeightPlan.part(entry.name, names) else { continue }
       // The head of a tied model is the embedding, whatever the file has besides.
       if part == .head, configuration.isTied { continue }
-      if WeightPlan.isVector(entry) {
+      if foreign.isPart(entry.name) { continue }
+      if let layer = try foreign.layer(of: entry) {
+        // Brought into blocks of ours, in memory of the process.
+        try add(
+          entry, part, policy, stored: layer.format, [layer.rows, layer.columns], layer.byteCount,
+          isMapped: false)
+      } else if WeightPlan.isVector(entry) {
         try addVector(entry)
       } else {
         try addMatrix(entry, part, policy, isMapped: isMapped)
@@ -74,14 +81,23 @@ package struct WeightPlan: Sendable {
   private mutating func addMatrix(
     _ entry: TensorEntry, _ part: WeightPart, _ policy: WeightPolicy, isMapped: Bool
   ) throws(FormatError) {
-    let stored = try StorageFormat.of(entry)
-    let columns = entry.shape.last ?? 0
+    try add(
+      entry, part, policy, stored: try StorageFormat.of(entry), entry.shape, entry.region.count,
+      isMapped: isMapped)
+  }
+
+  /// A matrix of `shape` in `stored`, which takes `bytes`, or what the policy makes of it.
+  private mutating func add(
+    _ entry: TensorEntry, _ part: WeightPart, _ policy: WeightPolicy, stored: StorageFormat,
+    _ shape: [Int], _ bytes: Int?, isMapped: Bool
+  ) throws(FormatError) {
+    let columns = shape.last ?? 0
     let format = policy.format(part, stored: stored, columns: columns)
     let isStored = format.name == stored.name
     let converted = format.rowBytes(columns: columns).flatMap { row in
-      checkedProduct(Array(entry.shape.dropLast())).flatMap { checkedProduct($0, row) }
+      checkedProduct(Array(shape.dropLast())).flatMap { checkedProduct($0, row) }
     }
-    guard let bytes = isStored ? entry.region.count : converted,
+    guard let bytes = isStored ? bytes : converted,
       let sum = checkedSum(byteCount, bytes), sum <= 1 << 60
     else { throw WeightPlan.tooLarge(entry) }
     let index =

@@ -15,7 +15,8 @@ package struct FourBitMatrix: ForeignMatrix {
   package enum Magnitudes: Sendable {
     case numbers(ForeignNumbers)
     /// table[q] * factor of each `blockSize` magnitudes, + offset.
-    case nested(ForeignBytes, table: [Float], factors: ForeignNumbers, blockSize: Int, offset: Float)
+    case nested(
+      ForeignBytes, table: [Float], factors: ForeignNumbers, blockSize: Int, offset: Float)
 
     fileprivate func callAsFunction(_ block: Int) -> Float {
       switch self {

@@ -123,7 +123,8 @@ package struct ForeignNumbers: Sendable {
     count = bytes.count / (kind == .f32 ? 4 : 2)
   }
 
-  subscript(index: Int) -> Float {
+  /// The number at place `index`, 0 outside.
+  package subscript(index: Int) -> Float {
     switch kind {
     case .f32: return Float(bitPattern: bytes.load(index, as: UInt32.self))
     case .f16: return Float(Float16(bitPattern: bytes.load(index, as: UInt16.self)))

@@ -39,7 +39,8 @@ package struct GroupMatrix: ForeignMatrix {
     zeros: ForeignBytes, scales: ForeignNumbers, groupOf: [Int32]?
   ) throws(TensorError) {
     guard rows > 0, columns > 0, rows <= 1 << 24, columns <= 1 << 24, bits == 4 || bits == 8,
-      groupSize > 0, columns % (32 / bits) == 0, rows % (32 / bits) == 0, bits == 4 || packing != .outputs
+      groupSize > 0, columns % (32 / bits) == 0, rows % (32 / bits) == 0,
+      bits == 4 || packing != .outputs
     else { throw .shape("[\(rows), \(columns)] of \(bits) bits is no whole number of words") }
     let groupCount = scales.count / rows
     guard codes.count >= rows * columns / 8 * bits, groupCount > 0,
