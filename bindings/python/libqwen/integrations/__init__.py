@@ -1,0 +1,1 @@
+"""Adapters to other packages, each importing its package when it is used."""
