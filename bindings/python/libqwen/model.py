@@ -136,7 +136,7 @@ class Model(Owned):
                 lengths to look at.
 
         Returns:
-            ``weights``, ``session``, ``total_bytes``, ``fits``, ``contexts``, ``memory``; sizes in bytes.
+            ``weights, session, total_bytes, fits, contexts, memory``; sizes in bytes.
 
         Raises:
             QwenError: as `Model`.
