@@ -49,9 +49,9 @@ class Scripted:
         answer = self.answers.pop(0)
         usage = {"prompt_tokens": 10, "completion_tokens": 2}
         if isinstance(answer, str):
-            message = {"role": "assistant", "content": answer}
+            said: Dict[str, Any] = {"role": "assistant", "content": answer}
             return Result(
-                {"text": answer, "message": message, "finish_reason": "stop", "usage": usage}
+                {"text": answer, "message": said, "finish_reason": "stop", "usage": usage}
             )
         calls = []
         for index, (name, arguments) in enumerate(answer):

@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Seque
 
 from ..errors import QwenDeadlineError
 from ..model import Model
-from ..results import Result
+from ..results import Result, ToolCall
 from ..session import Session
 from .tools import Tool, ToolError, tool
 
@@ -222,15 +222,14 @@ class _Run:
         """The release's form keeps more (the human name, the format of arguments)."""
         return one.to_qwen()
 
-    def _call(self, talk: List[Dict[str, Any]], call: Mapping[str, Any], refused: bool) -> None:
-        name, text = str(call.get("name", "")), str(call.get("arguments_text", ""))
-        call_id = str(call.get("id", ""))
+    def _call(self, talk: List[Dict[str, Any]], call: ToolCall, refused: bool) -> None:
+        name, text, call_id = call.name, call.arguments_text, call.id
         self._note(Step("call", text, name, call_id))
         began = time.monotonic()
         if refused:
             kind, result = "error", "too many calls in one answer; this one was not run"
         else:
-            kind, result = self._result(name, call.get("arguments"), text)
+            kind, result = self._result(name, call.arguments, text)
         result = self._cut(result)
         self._note(Step(kind, result, name, call_id, time.monotonic() - began))
         answer = {"role": "tool", "content": result, "name": name}
