@@ -131,6 +131,15 @@ qwen_status qwen_model_plan(const char *path, const char *options_json, char **o
  * format, defaults, memory in bytes. */
 qwen_status qwen_model_info(qwen_model model, char **out_json);
 
+/* Writes the model at path in other formats to out_path: a GGUF file that other programs load too, or a folder of our own
+ * that maps in without any conversion. Options: section "convert" ({"weights": "q4_0", "head": "q8_0", ...}). Tensors are
+ * converted a slab at a time; memory stays below the size of a tensor. out_path has a hidden neighbour's name until it is
+ * whole and on the disk: a failure leaves nothing, a killed process no file of the right name. What exists is refused
+ * unless "overwrite" is true. progress hears of the stages "tokenizer", "weights" and "convert"; a value other than 0
+ * stops with QWEN_ERROR_CANCELLED. */
+qwen_status qwen_model_convert(const char *path, const char *out_path, const char *options_json,
+                               qwen_progress_callback progress, void *user);
+
 /* Drops the caller's hold. Sessions that are still open keep what they need alive. */
 void qwen_model_close(qwen_model model);
 

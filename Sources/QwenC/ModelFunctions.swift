@@ -46,6 +46,27 @@ public func qwen_model_plan(
 }
 
 @c @implementation
+public func qwen_model_convert(
+  _ path: UnsafePointer<CChar>?, _ out_path: UnsafePointer<CChar>?,
+  _ options_json: UnsafePointer<CChar>?, _ progress: qwen_progress_callback?,
+  _ user: UnsafeMutableRawPointer?
+) -> qwen_status {
+  call { () throws(CallError) in
+    let path = try unsafe text(path, -1, "path")
+    let target = try unsafe text(out_path, -1, "out_path")
+    let options = try unsafe optionText(options_json)
+    let report: ((String, Double) -> Bool)? = unsafe progress.map { callback in
+      { stage, fraction in unsafe stage.withCString { unsafe callback($0, fraction, user) } == 0 }
+    }
+    try engine { () throws(EngineError) in
+      try Conversion(
+        path: path, to: target, options: try OptionTable.convert.parse(options), progress: report
+      ).run()
+    }
+  }
+}
+
+@c @implementation
 public func qwen_model_info(
   _ model: qwen_model?, _ out_json: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?
 ) -> qwen_status {

@@ -25,7 +25,8 @@ extension Digest {
   /// What tells one checkpoint from another: its sizes, its vocabulary, and names, types, shapes and samples of all
   /// its tensors. Touches three pages of each tensor.
   static func fingerprint(
-    _ configuration: ModelConfiguration, tokenizer: String, _ archive: TensorArchive?
+    _ configuration: ModelConfiguration, tokenizer: String, _ archive: TensorArchive?,
+    _ policy: WeightPolicy
   ) -> String {
     var digest = Digest()
     digest.add(configuration)
@@ -40,6 +41,10 @@ extension Digest {
           unsafe digest.add(UnsafeRawBufferPointer(rebasing: bytes[start..<start + length]))
         }
       }
+    }
+    // What is converted computes other keys and values.
+    for (part, format) in WeightPart.allCases.map({ ($0, policy.format($0)) }) {
+      if let format { digest.add("\(part.rawValue) \(format.name)") }
     }
     return digest.text
   }

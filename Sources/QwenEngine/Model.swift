@@ -144,7 +144,7 @@ private struct ModelParts {
     case .gguf(let file):
       configuration = try ModelConfiguration(gguf: file)
       tokenizer = try Tokenizer.gguf(file)
-      defaults = GenerationDefaults()
+      defaults = GenerationDefaults(try GGUFKeys.generationConfig(file))
       chat = ModelParts.chat(
         template: file.metadata["tokenizer.chat_template"]?.string, configuration.family, defaults,
         tokenizer)
@@ -157,7 +157,7 @@ private struct ModelParts {
       if found.stopIDs.isEmpty { found.stopIDs = GenerationDefaults.ids(config["eos_token_id"]) }
       defaults = found
       chat = ModelParts.chat(
-        template: try ModelParts.template(folder), configuration.family, defaults, tokenizer)
+        template: try folder.chatTemplate(), configuration.family, defaults, tokenizer)
       archive =
         settings.isVocabularyOnly
         ? nil : try folder.tensors(mode: settings.mode, progress: reading)
@@ -175,7 +175,7 @@ private struct ModelParts {
       weightBytes = 0
     }
     fingerprint = Digest.fingerprint(
-      configuration, tokenizer: tokenizer.fingerprint, archive)
+      configuration, tokenizer: tokenizer.fingerprint, archive, settings.policy)
   }
 
   private static func report(
@@ -184,17 +184,6 @@ private struct ModelParts {
     if let progress, !progress(stage, fraction) {
       throw EngineError(.cancelled, "the load was stopped")
     }
-  }
-
-  /// The chat template of a folder: in its tokenizer_config.json, or a file of its own.
-  private static func template(_ folder: Folder) throws(FormatError) -> String? {
-    if let file = try folder.bytes("chat_template.jinja") { return file.all.repairedText() }
-    let value = try folder.object("tokenizer_config.json")?["chat_template"]
-    if let named = value?.array {
-      let entry = named.first { $0["name"]?.string == "default" } ?? named.first
-      return entry?["template"]?.string
-    }
-    return value?.string
   }
 
   private static func chat(

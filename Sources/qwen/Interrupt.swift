@@ -17,8 +17,8 @@ enum Interrupt {
 
   static func clear() { flag.pointee = 0 }
 
-  /// From now on Ctrl-C cancels `handle`'s runs.
-  static func install(for handle: qwen_session) {
+  /// From now on Ctrl-C sets the flag and cancels the runs of `handle`, if there is one.
+  static func install(for handle: qwen_session?) {
     flag.initialize(to: 0)
     session.initialize(to: handle)
     isInstalled = true

@@ -25,7 +25,7 @@ struct Subcommand: Sendable {
   let run: @Sendable (Invocation) throws(Failure) -> Void
 
   static let all: [Subcommand] = [
-    .chat, .generate, .tokenize, .info, .perplexity, .bench, .describe,
+    .chat, .generate, .tokenize, .info, .perplexity, .bench, .quantize, .describe,
   ]
 
   /// Usage, operands and every option with its default.
@@ -53,6 +53,7 @@ struct Subcommand: Sendable {
 
   private static let titles = [
     "open": "Loading", "session": "Memory of the conversation", "generate": "Answering",
+    "convert": "Writing",
   ]
 
   /// Two columns; a long left side gets a line of its own.

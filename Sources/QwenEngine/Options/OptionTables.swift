@@ -50,6 +50,22 @@ extension OptionTable {
     ),
   ]
 
+  /// Options of writing a model in other formats.
+  package static let convert = OptionTable(
+    section: "convert",
+    options: weightFormats + [
+      Option(
+        "container", .word(["auto", "gguf", "folder"]), default: "auto",
+        "What is written; auto writes a GGUF file if the name ends in .gguf, else a folder that maps in as it is."
+      ),
+      Option(
+        "overwrite", .bool, default: false,
+        "Replaces a file of that name, or a folder that was written by this library."),
+      Option(
+        "threads", .integer(0...1024), default: 0,
+        "Threads that encode; 0 takes the processors this process may use."),
+    ])
+
   /// Options of opening a session.
   package static let session = OptionTable(
     section: "session",
@@ -205,7 +221,7 @@ extension OptionTable {
 
   /// Every table, in the order of the documentation.
   package static let all: [OptionTable] = [
-    .open, .session, .plan, .generate, .chatOnly, .embed, .sampler, .batch,
+    .open, .session, .plan, .generate, .chatOnly, .embed, .sampler, .batch, .convert,
   ]
 
   /// The tables as JSON: {"open": [{"name", "type", "default", "minimum", "maximum", "values", "sentence"}]}.

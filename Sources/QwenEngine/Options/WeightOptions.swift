@@ -1,6 +1,6 @@
 package import QwenFormats
 package import QwenModel
-package import QwenTensor
+internal import QwenTensor
 
 extension WeightPolicy {
   /// The word for what lies in the files.
@@ -16,19 +16,19 @@ extension WeightPolicy {
   /// The policy of checked options: "weights" for the layers, "head", "embeddings".
   ///
   /// Where "head" is not named it takes the format of "weights", at least 8 bits, and stays as it is if it is
-  /// smaller than that. Embeddings that are not named stay `embeddings`, nil for as stored.
-  package init(options: JSONObject, embeddings: StorageFormat? = nil) {
+  /// smaller than that. Embeddings that are not named stay as stored.
+  package init(options: JSONObject) {
     self.init()
     func format(_ name: String) -> StorageFormat? {
       options[name]?.string.flatMap { StorageFormat.encodable($0) }
     }
     layers = format("weights")
     head = format("head")
-    embedding = options["embeddings"] == nil ? embeddings : format("embeddings")
+    embedding = format("embeddings")
     if let layers, options["head"] == nil {
       let least = WeightPolicy.headFormat
       head = layers.bitsPerWeight < least.bitsPerWeight ? least : layers
-      keepsNarrowHead = true
+      keepsNarrow.insert(.head)
     }
   }
 }

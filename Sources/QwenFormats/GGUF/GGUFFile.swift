@@ -18,6 +18,8 @@ package struct GGUFFile: Sendable {
   package let version: UInt32
   package let metadata: [String: GGUFValue]
   package let tensors: TensorArchive
+  /// Keys in the order of the file, each with the bytes of its type and value.
+  package let metadataBytes: [(key: String, region: ByteRegion)]
 
   /// Magic number at the start of the file.
   package static let magic = Array("GGUF".utf8)
@@ -53,7 +55,7 @@ package struct GGUFFile: Sendable {
         "\(valueCount) metadata values and \(tensorCount) tensors don't fit into the file",
         hint: "download it again")
     }
-    metadata = try GGUFFile.readMetadata(&reader, count: valueCount)
+    (metadata, metadataBytes) = try GGUFFile.readMetadata(&reader, count: valueCount)
     if let parts = metadata["split.count"]?.int, parts > 1 {
       throw FormatError(
         .unsupported, path: path, "is one of \(parts) parts",
@@ -65,10 +67,12 @@ package struct GGUFFile: Sendable {
 
   private static func readMetadata(
     _ reader: inout ByteReader, count: Int
-  ) throws(FormatError) -> [String: GGUFValue] {
+  ) throws(FormatError) -> ([String: GGUFValue], [(key: String, region: ByteRegion)]) {
     var metadata = [String: GGUFValue](minimumCapacity: count)
+    var places: [(key: String, region: ByteRegion)] = []
     for _ in 0..<count {
       let key = try readName(&reader, "a metadata key")
+      var start = reader
       let type = try readType(&reader, key)
       let value: GGUFValue =
         switch type {
@@ -79,8 +83,9 @@ package struct GGUFFile: Sendable {
       if metadata.updateValue(value, forKey: key) != nil {
         throw reader.failure("metadata key \"\(escaped(key))\" comes twice")
       }
+      places.append((key, try start.bytes(reader.position - start.position)))
     }
-    return metadata
+    return (metadata, places)
   }
 
   private static func readName(

@@ -35,8 +35,14 @@ enum SafetensorsFile {
     let end = object.entries.lazy.compactMap { $0.value["data_offsets"]?[1]?.int }.max() ?? 0
     guard end <= data.count else { throw isCut(file, atLeast: checkedSum(data.offset, end)) }
     var entries: [TensorEntry] = []
+    let metadata = object["__metadata__"]?.object
     for (name, value) in object.entries where name != "__metadata__" {
-      entries.append(try entry(name, value, data, file.path))
+      let stored = try entry(name, value, data, file.path)
+      let note = SafetensorsHeader.note(name, in: metadata)
+      entries.append(
+        note.map {
+          TensorEntry(name: name, type: .named($0.format), shape: $0.shape, region: stored.region)
+        } ?? stored)
     }
     entries.sort { ($0.region.offset, $0.region.count) < ($1.region.offset, $1.region.count) }
     for (first, second) in zip(entries, entries.dropFirst())

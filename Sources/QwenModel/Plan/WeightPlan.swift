@@ -121,7 +121,7 @@ extension StorageFormat {
     let format: StorageFormat? =
       switch entry.type {
       case .ggml(let type): StorageFormat.ggml(type)
-      case .named(let name): StorageFormat.safetensors(name)
+      case .named(let name): StorageFormat.safetensors(name) ?? StorageFormat.named(name)
       }
     if let format { return format }
     throw FormatError(

@@ -33,6 +33,11 @@ package enum ExportTarget: Sendable {
 }
 
 extension LanguageModel {
+  /// Whether layers take their inputs in an order of their own, which no file that is written can say.
+  package var ordersInputs: Bool {
+    decoder.layers.contains { $0.linears.contains { $0.order != nil } }
+  }
+
   /// All tensors in the order in which they are written, named and laid out for `target`.
   ///
   /// Throws `.memory`.

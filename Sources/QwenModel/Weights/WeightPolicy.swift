@@ -20,8 +20,8 @@ package struct WeightPolicy: Sendable {
   package var layers: StorageFormat?
   package var head: StorageFormat?
   package var embedding: StorageFormat?
-  /// Whether a head that is stored in fewer bits than `head` stays as it is.
-  package var keepsNarrowHead = false
+  /// Parts that stay as they are where they are stored in fewer bits than their format here.
+  package var keepsNarrow: Set<WeightPart> = []
   /// Whether what stays as stored is copied out of its file.
   package var copiesStored = false
 
@@ -54,7 +54,7 @@ package struct WeightPolicy: Sendable {
     where isFit: (StorageFormat) -> Bool = { _ in true }
   ) -> StorageFormat {
     guard let wanted = format(part) else { return stored }
-    if part == .head, keepsNarrowHead, isFit(stored), stored.bitsPerWeight <= wanted.bitsPerWeight {
+    if keepsNarrow.contains(part), isFit(stored), stored.bitsPerWeight <= wanted.bitsPerWeight {
       return stored
     }
     guard let found = wanted.fitting(columns: columns, where: isFit) else { return stored }

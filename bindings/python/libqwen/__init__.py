@@ -37,6 +37,7 @@ from .compat import (
     Tokenizer,
     pipeline,
 )
+from .conversion import convert
 from .errors import (
     QwenArgumentError,
     QwenBufferError,
@@ -99,6 +100,7 @@ __all__ = [
     "Tokenizer",
     "ToolCall",
     "__version__",
+    "convert",
     "describe",
     "library_version",
     "pipeline",

@@ -78,6 +78,7 @@ _SIGNATURES: Dict[str, Tuple[Any, List[Any]]] = {
     "qwen_describe": (_status, [_text, _text_out]),
     "qwen_string_free": (None, [ctypes.c_void_p]),
     "qwen_model_open": (_status, [_handle_out, _text, _text, ProgressCallback, _user]),
+    "qwen_model_convert": (_status, [_text, _text, _text, ProgressCallback, _user]),
     "qwen_model_plan": (_status, [_text, _text, _text_out]),
     "qwen_model_info": (_status, [_handle, _text_out]),
     "qwen_model_close": (None, [_handle]),

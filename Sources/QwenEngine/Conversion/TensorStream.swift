@@ -1,0 +1,131 @@
+internal import QwenFormats
+internal import QwenModel
+internal import QwenTensor
+
+/// One tensor of a file in the making, with the format it gets.
+struct PlannedTensor {
+  let tensor: ExportTensor
+  let format: StorageFormat
+  /// Shape in the file, outermost first.
+  let shape: [Int]
+  let byteCount: Int
+
+  /// Chooses the format. Throws `.unsupported` where `isFit` allows none, `.malformed` for sizes that overflow.
+  init(
+    _ tensor: ExportTensor, _ policy: WeightPolicy, path: String,
+    where isFit: (StorageFormat) -> Bool, routers: StorageFormat?
+  ) throws(FormatError) {
+    self.tensor = tensor
+    shape = tensor.shape
+    switch tensor.source {
+    case .vector(let values):
+      format = .f32
+      byteCount = values.count * 4
+    case .rows(let matrices, let part):
+      let (stored, columns) = (matrices[0].format, matrices[0].columns)
+      let chosen =
+        part == .router
+        ? routers ?? stored
+        : policy.format(part, stored: stored, columns: columns, where: isFit)
+      let rows = matrices.reduce(0) { $0 + $1.rows }
+      guard isFit(chosen) else {
+        throw FormatError(
+          .unsupported, path: path,
+          "tensor \"\(escaped(tensor.name))\" is stored as \(stored.name), which such a file can't hold",
+          hint: "name a format with \"weights\", \"head\" and \"embeddings\"")
+      }
+      guard let rowBytes = chosen.rowBytes(columns: columns),
+        let bytes = checkedProduct(rowBytes, rows)
+      else {
+        throw FormatError(
+          .malformed, path: path,
+          "tensor \"\(escaped(tensor.name))\" of \(tensor.shape) does not fit \(chosen.name)")
+      }
+      format = chosen
+      byteCount = bytes
+    }
+  }
+
+  /// Bytes that are read for it.
+  var sourceBytes: Int {
+    switch tensor.source {
+    case .vector(let values): values.count * 4
+    case .rows(let matrices, _): matrices.reduce(0) { $0 + $1.byteCount }
+    }
+  }
+}
+
+/// Encodes tensors a slab at a time and hands the bytes on.
+struct TensorStream {
+  let converter: Converter
+  let path: String
+  /// Hears of source bytes; false stops.
+  let report: (Int) -> Bool
+
+  typealias Sink = (UnsafeRawBufferPointer) throws(FormatError) -> Void
+
+  /// Hands the bytes of `planned` to `sink` in order.
+  func write(_ planned: PlannedTensor, _ sink: Sink) throws(FormatError) {
+    switch planned.tensor.source {
+    case .vector(let values):
+      try unsafe sink(UnsafeRawBufferPointer(start: values.pointer, count: values.count * 4))
+      try advance(values.count * 4)
+    case .rows(let matrices, _):
+      for matrix in matrices { try unsafe write(matrix, planned, sink) }
+    }
+  }
+
+  private func write(
+    _ matrix: Matrix, _ planned: PlannedTensor, _ sink: Sink
+  ) throws(FormatError) {
+    let what = "tensor \"\(escaped(planned.tensor.name))\""
+    let rowBytes = planned.byteCount / max(1, planned.tensor.rowCount)
+    // Heads that are interleaved are written whole.
+    let head = planned.tensor.interleavedHeads.map { matrix.rows / $0 }
+    let step = head ?? Converter.slabRows(columns: matrix.columns)
+    do {
+      let slab = try Buffer(byteCount: min(step, matrix.rows) * rowBytes)
+      var first = 0
+      while first < matrix.rows {
+        let rows = first..<min(first + step, matrix.rows)
+        try unsafe converter.encode(
+          matrix, rows: rows, to: planned.format, into: slab.address)
+        if let head {
+          // Rows j and j + D/2 of a head come to lie beside each other.
+          for row in 0..<head {
+            let source = row % 2 * (head / 2) + row / 2
+            try unsafe sink(
+              UnsafeRawBufferPointer(start: slab.address + source * rowBytes, count: rowBytes))
+          }
+        } else {
+          try unsafe sink(
+            UnsafeRawBufferPointer(start: slab.address, count: rows.count * rowBytes))
+        }
+        try advance(rows.count * matrix.rowBytes)
+        first = rows.upperBound
+      }
+    } catch let error as TensorError {
+      throw FormatError(error, path: path, what: what)
+    } catch let error as FormatError {
+      throw error
+    } catch {
+      throw FormatError(.io, path: path, "\(what): \(error)")
+    }
+  }
+
+  private func advance(_ bytes: Int) throws(FormatError) {
+    guard report(bytes) else {
+      throw FormatError(.cancelled, path: path, "the conversion was stopped")
+    }
+  }
+}
+
+extension ExportTensor {
+  /// Rows of all matrices; the count of a vector.
+  var rowCount: Int {
+    switch source {
+    case .vector(let values): values.count
+    case .rows(let matrices, _): matrices.reduce(0) { $0 + $1.rows }
+    }
+  }
+}
