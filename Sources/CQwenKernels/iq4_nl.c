@@ -1,5 +1,6 @@
 // Blocks of 32: half-precision d, 4-bit codes as in Q4_0. The value is d table[q].
 #include "codebook4.h"
+#include "fit.h"
 
 enum { BYTES = 18 };
 static const qk_traits traits = {.bytes = BYTES, .parts = 1, .codes = QK_CODES_SIGNED};
@@ -31,3 +32,29 @@ QK_INLINE QK_AVX2 void unpack8(const uint8_t *const row[8], size_t blocks, size_
 
 QK_PARTS_DECODE(iq4_nl, traits, unpack)
 QK_PARTS_MATMUL(iq4_nl, traits, unpack, head8, unpack8)
+
+static const qk_grid grid = {0, 0, qk_iq4_table};
+
+QK_INLINE void encode_best(const float *values, const float *importance, void *target, size_t count) {
+  uint8_t *block = target;
+  for (size_t b = 0; b < count / 32; b++, block += BYTES, values += 32) {
+    if (!qk_is_finite(values, 32)) {
+      memset(block, 0, BYTES);
+      qk_store_half(block, NAN);
+      continue;
+    }
+    float w[32];
+    qk_weights_of(importance ? importance + 32 * b : 0, w, 32);
+    const qk_line line = {qk_as_half(qk_fit_scale(grid, values, w, 32)), 0};
+    uint8_t codes[32];
+    qk_codes_of(grid, values, 32, line, codes);
+    qk_store_half(block, line.d);
+    qk_store_nibbles(block + 2, codes);
+  }
+}
+
+QK_BEST_ENCODER(iq4_nl)
+
+void qk_iq4_nl_encode(const float *values, void *target, size_t count) {
+  qk_iq4_nl_encode_best(values, 0, target, count);
+}

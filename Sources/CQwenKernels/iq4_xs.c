@@ -1,6 +1,7 @@
 // Blocks of 256 in 8 parts: half-precision d, 2 upper bits of 8 scales in 16 bits, their lower 4 in 4 bytes, 16
 // bytes of 4-bit codes a part as in IQ4_NL. The value is d (scale - 32) table[q].
 #include "codebook4.h"
+#include "superblock.h"
 
 enum { BYTES = 136, CODES = 8 };
 static const qk_traits traits = {.bytes = BYTES, .parts = 8, .codes = QK_CODES_SIGNED};
@@ -42,3 +43,31 @@ QK_INLINE QK_AVX2 void unpack8(const uint8_t *const row[8], size_t blocks, size_
 
 QK_PARTS_DECODE(iq4_xs, traits, unpack)
 QK_PARTS_MATMUL(iq4_xs, traits, unpack, head8, unpack8)
+
+static const qk_super_shape shape = {.grid = {0, 0, qk_iq4_table}, .width = 32, .low = -32, .high = 31};
+
+QK_INLINE void encode_best(const float *values, const float *importance, void *target, size_t count) {
+  uint8_t *block = target;
+  for (size_t b = 0; b < count / 256; b++, block += BYTES, values += 256) {
+    float w[256];
+    uint8_t codes[256];
+    qk_weights_of(importance ? importance + 256 * b : 0, w, 256);
+    const qk_super s = qk_fit_super(shape, values, w, 0, codes);
+    memset(block, 0, BYTES);
+    qk_store_half(block, s.d);
+    uint16_t high = 0;
+    for (int p = 0; p < 8; p++) {
+      const uint8_t scale = (uint8_t)(s.scale[p] + 32);
+      block[4 + p / 2] |= (uint8_t)((scale & 15) << p % 2 * 4);
+      high |= (uint16_t)(scale >> 4 << 2 * p);
+      qk_store_nibbles(block + CODES + 16 * p, codes + 32 * p);
+    }
+    qk_store_u16(block + 2, high);
+  }
+}
+
+QK_BEST_ENCODER(iq4_xs)
+
+void qk_iq4_xs_encode(const float *values, void *target, size_t count) {
+  qk_iq4_xs_encode_best(values, 0, target, count);
+}

@@ -3,6 +3,7 @@
 //
 // Part 4h + r: bytes 32h at bit 2r.
 #include "parts.h"
+#include "superblock.h"
 
 enum { BYTES = 84, CODES = 16, D = 80 };
 static const qk_traits traits = {.bytes = BYTES,
@@ -56,3 +57,30 @@ QK_INLINE QK_AVX2 void unpack8(const uint8_t *const row[8], size_t blocks, size_
 
 QK_PARTS_DECODE(q2_k, traits, unpack)
 QK_PARTS_MATMUL(q2_k, traits, unpack, head8, unpack8)
+
+static const qk_super_shape shape = {.grid = {0, 3, 0}, .width = 16, .low = 0, .high = 15};
+
+QK_INLINE void encode_best(const float *values, const float *importance, void *target, size_t count) {
+  uint8_t *block = target;
+  for (size_t b = 0; b < count / 256; b++, block += BYTES, values += 256) {
+    float w[256];
+    uint8_t codes[256];
+    qk_weights_of(importance ? importance + 256 * b : 0, w, 256);
+    const qk_super s = qk_fit_super(shape, values, w, 1, codes);
+    memset(block, 0, BYTES);
+    qk_store_half(block + D, s.d);
+    qk_store_half(block + D + 2, s.m);
+    for (int i = 0; i < 16; i++) {
+      block[i] = (uint8_t)((uint8_t)s.scale[i] | (uint8_t)s.minimum[i] << 4);
+    }
+    for (int k = 0; k < 256; k++) {
+      block[CODES + k / 128 * 32 + k % 32] |= (uint8_t)(codes[k] << k / 32 % 4 * 2);
+    }
+  }
+}
+
+QK_BEST_ENCODER(q2_k)
+
+void qk_q2_k_encode(const float *values, void *target, size_t count) {
+  qk_q2_k_encode_best(values, 0, target, count);
+}

@@ -4,6 +4,7 @@
 // Part 4h + r: bytes 32h at bit 2r. Scale i: its lower 4 bits are a half of byte i % 8 (the upper one from 8 on), its
 // upper 2 lie in byte 8 + i % 4 at bit 2 (i / 4).
 #include "parts.h"
+#include "superblock.h"
 
 enum { BYTES = 110, CODES = 32, SCALES = 96, D = 108 };
 static const qk_traits traits = {
@@ -66,3 +67,33 @@ QK_INLINE QK_AVX2 void unpack8(const uint8_t *const row[8], size_t blocks, size_
 
 QK_PARTS_DECODE(q3_k, traits, unpack)
 QK_PARTS_MATMUL(q3_k, traits, unpack, head8, unpack8)
+
+static const qk_super_shape shape = {.grid = {-4, 3, 0}, .width = 16, .low = -32, .high = 31};
+
+QK_INLINE void encode_best(const float *values, const float *importance, void *target, size_t count) {
+  uint8_t *block = target;
+  for (size_t b = 0; b < count / 256; b++, block += BYTES, values += 256) {
+    float w[256];
+    uint8_t codes[256];
+    qk_weights_of(importance ? importance + 256 * b : 0, w, 256);
+    const qk_super s = qk_fit_super(shape, values, w, 0, codes);
+    memset(block, 0, BYTES);
+    qk_store_half(block + D, s.d);
+    for (int i = 0; i < 16; i++) {
+      const uint8_t scale = (uint8_t)(s.scale[i] + 32);
+      block[SCALES + i % 8] |= (uint8_t)((scale & 15) << i / 8 * 4);
+      block[SCALES + 8 + i % 4] |= (uint8_t)(scale >> 4 << i / 4 * 2);
+    }
+    for (int k = 0; k < 256; k++) {
+      const int part = k / 32;
+      block[CODES + part / 4 * 32 + k % 32] |= (uint8_t)((codes[k] & 3) << part % 4 * 2);
+      block[k % 32] |= (uint8_t)(codes[k] >> 2 << part);
+    }
+  }
+}
+
+QK_BEST_ENCODER(q3_k)
+
+void qk_q3_k_encode(const float *values, void *target, size_t count) {
+  qk_q3_k_encode_best(values, 0, target, count);
+}

@@ -1,6 +1,7 @@
 // Blocks of 256 in 8 parts: half-precision d and minimum, 12 bytes of 6-bit scales and minima, 32 bytes whose bit
 // p is the fifth bit of part p, 128 bytes of 4-bit codes as in Q4_K. The value is d scale q - dmin minimum.
 #include "scales6.h"
+#include "superblock.h"
 
 enum { BYTES = 176 };
 static const qk_traits traits = {
@@ -43,3 +44,31 @@ QK_INLINE QK_AVX2 void unpack8(const uint8_t *const row[8], size_t blocks, size_
 
 QK_PARTS_DECODE(q5_k, traits, unpack)
 QK_PARTS_MATMUL(q5_k, traits, unpack, head8, unpack8)
+
+static const qk_super_shape shape = {.grid = {0, 31, 0}, .width = 32, .low = 0, .high = 63};
+
+QK_INLINE void encode_best(const float *values, const float *importance, void *target, size_t count) {
+  uint8_t *block = target;
+  for (size_t b = 0; b < count / 256; b++, block += BYTES, values += 256) {
+    float w[256];
+    uint8_t codes[256];
+    qk_weights_of(importance ? importance + 256 * b : 0, w, 256);
+    const qk_super s = qk_fit_super(shape, values, w, 1, codes);
+    memset(block, 0, BYTES);
+    qk_store_half(block, s.d);
+    qk_store_half(block + 2, s.m);
+    for (int p = 0; p < 8; p++) {
+      qk_store_scale6(block + 4, p, (uint8_t)s.scale[p], (uint8_t)s.minimum[p]);
+    }
+    for (int k = 0; k < 256; k++) {
+      block[48 + k / 64 * 32 + k % 32] |= (uint8_t)((codes[k] & 15) << k / 32 % 2 * 4);
+      block[16 + k % 32] |= (uint8_t)(codes[k] >> 4 << k / 32);
+    }
+  }
+}
+
+QK_BEST_ENCODER(q5_k)
+
+void qk_q5_k_encode(const float *values, void *target, size_t count) {
+  qk_q5_k_encode_best(values, 0, target, count);
+}

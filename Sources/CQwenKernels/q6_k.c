@@ -4,6 +4,7 @@
 // Parts 4h + r of half h: lower bits in bytes 64h + 32 (r % 2), in the upper halves from r = 2 on; upper bits in
 // bytes 32h at bit 2r.
 #include "parts.h"
+#include "superblock.h"
 
 enum { BYTES = 210, HIGH = 128, SCALES = 192, D = 208 };
 static const qk_traits traits = {
@@ -54,3 +55,32 @@ QK_INLINE QK_AVX2 void unpack8(const uint8_t *const row[8], size_t blocks, size_
 
 QK_PARTS_DECODE(q6_k, traits, unpack)
 QK_PARTS_MATMUL(q6_k, traits, unpack, head8, unpack8)
+
+static const qk_super_shape shape = {.grid = {-32, 31, 0}, .width = 16, .low = -128, .high = 127};
+
+QK_INLINE void encode_best(const float *values, const float *importance, void *target, size_t count) {
+  uint8_t *block = target;
+  for (size_t b = 0; b < count / 256; b++, block += BYTES, values += 256) {
+    float w[256];
+    uint8_t codes[256];
+    qk_weights_of(importance ? importance + 256 * b : 0, w, 256);
+    const qk_super s = qk_fit_super(shape, values, w, 0, codes);
+    memset(block, 0, BYTES);
+    qk_store_half(block + D, s.d);
+    for (int p = 0; p < 16; p++) {
+      block[SCALES + p] = (uint8_t)(int8_t)s.scale[p];
+    }
+    for (int k = 0; k < 256; k++) {
+      const int part = k / 32;
+      uint8_t *low = block + part / 4 * 64 + part % 2 * 32 + k % 32;
+      *low |= (uint8_t)((codes[k] & 15) << (part % 4 < 2 ? 0 : 4));
+      block[HIGH + part / 4 * 32 + k % 32] |= (uint8_t)(codes[k] >> 4 << part % 4 * 2);
+    }
+  }
+}
+
+QK_BEST_ENCODER(q6_k)
+
+void qk_q6_k_encode(const float *values, void *target, size_t count) {
+  qk_q6_k_encode_best(values, 0, target, count);
+}

@@ -20,6 +20,18 @@ QK_INLINE qk_scale6 qk_scale6_of(const uint8_t *bytes, int part) {
                      (uint8_t)(low >> 4 | bytes[part] >> 6 << 4)};
 }
 
+// Adds a scale and a minimum to bytes that were zeros.
+QK_INLINE void qk_store_scale6(uint8_t *bytes, int part, uint8_t scale, uint8_t minimum) {
+  if (part < 4) {
+    bytes[part] |= scale;
+    bytes[part + 4] |= minimum;
+    return;
+  }
+  bytes[part + 4] = (uint8_t)((scale & 15) | (minimum & 15) << 4);
+  bytes[part - 4] |= (uint8_t)(scale >> 4 << 6);
+  bytes[part] |= (uint8_t)(minimum >> 4 << 6);
+}
+
 #if QK_X86
 // Half-precision d and minimum, then the 12 bytes: 16 bytes of each row.
 QK_INLINE QK_AVX2 void qk_head_scales6(const uint8_t *const row[8], size_t offset, qk_head8 *head) {

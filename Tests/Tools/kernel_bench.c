@@ -21,14 +21,14 @@ typedef void block_product(const void *, size_t, size_t, size_t, const qk_a8_blo
 static const struct {
   const char *name;
   size_t block, bytes;
-  int halves; // half-precision numbers at a block's start, or 0
+  int halves; // half-precision numbers at a block's start, or -1 for a float
   float_product *floats;
   block_product *blocks;
 } formats[] = {
     {"f32", 1, 4, 0, qk_f32_matmul, 0},
     {"f16", 1, 2, 1, qk_f16_matmul, 0},
     {"bf16", 1, 2, 0, qk_bf16_matmul, 0},
-    {"fp8", 128, 132, 0, qk_fp8_matmul, 0},
+    {"fp8", 128, 132, -1, qk_fp8_matmul, 0},
     {"q4_0", 32, 18, 1, 0, qk_q4_0_matmul_a8},
     {"q4_1", 32, 20, 2, 0, qk_q4_1_matmul_a8},
     {"q5_0", 32, 22, 1, 0, qk_q5_0_matmul_a8},
@@ -47,8 +47,8 @@ static const struct {
     {"z4_32", 32, 19, 1, 0, qk_z4_32_matmul_a8},
     {"z4_64", 64, 35, 1, 0, qk_z4_64_matmul_a8},
     {"z8", 32, 36, 1, 0, qk_z8_matmul_a8},
-    {"nf4", 64, 36, 0, 0, qk_nf4_matmul_a8},
-    {"fp4", 64, 36, 0, 0, qk_fp4_matmul_a8},
+    {"nf4", 64, 36, -1, 0, qk_nf4_matmul_a8},
+    {"fp4", 64, 36, -1, 0, qk_fp4_matmul_a8},
 };
 static const char *const sets[] = {"scalar", "avx2", "avx512"};
 
@@ -86,7 +86,8 @@ static uint8_t *make_weights(size_t f, size_t rows, size_t columns) {
     // Any bytes will do, but for those of numbers that are none.
     for (size_t i = 0; i < formats[f].bytes; i++) block[i] = (uint8_t)next() & 0x3b;
     float scales[2] = {number() / 8, number()};
-    qk_f16_encode(scales, block, (size_t)formats[f].halves);
+    if (formats[f].halves >= 0) qk_f16_encode(scales, block, (size_t)formats[f].halves);
+    else memcpy(block, scales, sizeof *scales);
   }
   return weights;
 }

@@ -61,7 +61,7 @@ void qk_f16_matmul(const void *weights, size_t row_bytes, size_t rows, size_t co
 void qk_bf16_matmul(const void *weights, size_t row_bytes, size_t rows, size_t columns,
                     const float *x, size_t x_stride, size_t tokens, float *y, size_t y_stride);
 
-// The same bits as the product of the decoded weights; columns a multiple of 128.
+// As above but for the place of the scales (fp8.c); columns a multiple of 128.
 void qk_fp8_matmul(const void *weights, size_t row_bytes, size_t rows, size_t columns, const float *x,
                    size_t x_stride, size_t tokens, float *y, size_t y_stride);
 
@@ -120,6 +120,25 @@ void qk_q4_1_encode(const float *values, void *target, size_t count);
 void qk_q5_0_encode(const float *values, void *target, size_t count);
 void qk_q5_1_encode(const float *values, void *target, size_t count);
 void qk_q8_0_encode(const float *values, void *target, size_t count);
+
+// The same for formats that gguf does not write, and encoders that take their time for all these: the least squared
+// error they find, where `importance` has a weight for each value, or is null for ones (fit.h). _encode of
+// these is _encode_best without importance.
+#define QK_BEST_ENCODER_OF(name)                                                                    \
+  void qk_##name##_encode(const float *values, void *target, size_t count);                         \
+  void qk_##name##_encode_best(const float *values, const float *importance, void *target,          \
+                               size_t count);
+QK_BEST_ENCODER_OF(q4_0)
+QK_BEST_ENCODER_OF(q4_1)
+QK_BEST_ENCODER_OF(q5_0)
+QK_BEST_ENCODER_OF(q5_1)
+QK_BEST_ENCODER_OF(q2_k)
+QK_BEST_ENCODER_OF(q3_k)
+QK_BEST_ENCODER_OF(q4_k)
+QK_BEST_ENCODER_OF(q5_k)
+QK_BEST_ENCODER_OF(q6_k)
+QK_BEST_ENCODER_OF(iq4_nl)
+QK_BEST_ENCODER_OF(iq4_xs)
 
 // The same for the formats of bitsandbytes, equal to it. int8: one row; weights pass through half precision.
 void qk_nf4_encode(const float *values, void *target, size_t count);

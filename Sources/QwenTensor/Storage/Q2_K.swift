@@ -5,5 +5,6 @@ extension StorageFormat {
   /// half-precision factors of both.
   package static let q2_k = unsafe StorageFormat(
     name: "Q2_K", ggmlType: 10, blockElements: 256, blockBytes: 84, decode: qk_q2_k_decode,
+    encode: qk_q2_k_encode, encodeBest: qk_q2_k_encode_best,
     blockProduct: qk_q2_k_matmul_a8)
 }

@@ -22,6 +22,10 @@ package struct StorageFormat: Sendable {
   /// Encodes a whole number of blocks, or nil: nothing writes this format. The rounding is the format's plain
   /// one: see the prototype.
   @unsafe package let encode: Encode?
+  /// Encodes with the least squared error it finds, or nil where rounding leaves nothing to find.
+  @unsafe package let encodeBest: EncodeBest?
+  /// Encodes a whole matrix where its rows cannot be encoded one by one.
+  let encodeMatrix: EncodeMatrix?
   /// Product with float activations, or nil: rows are decoded first, then multiplied as F32.
   @unsafe package let floatProduct: FloatProduct?
   /// Product with 8-bit activations, or nil where they are not worth it.
@@ -33,6 +37,13 @@ package struct StorageFormat: Sendable {
     @convention(c) (UnsafeRawPointer?, UnsafeMutablePointer<Float>?, Int) -> Void
   package typealias Encode =
     @convention(c) (UnsafePointer<Float>?, UnsafeMutableRawPointer?, Int) -> Void
+  package typealias EncodeBest =
+    @convention(c) (
+      UnsafePointer<Float>?, UnsafePointer<Float>?, UnsafeMutableRawPointer?, Int
+    ) -> Void
+  typealias EncodeMatrix =
+    @Sendable (_ source: Matrix, _ target: UnsafeMutableRawPointer, _ threads: Int)
+    throws(TensorError) -> Void
   package typealias FloatProduct =
     @convention(c) (
       UnsafeRawPointer?, Int, Int, Int, UnsafePointer<Float>?, Int, Int,
@@ -48,7 +59,8 @@ package struct StorageFormat: Sendable {
   @unsafe init(
     name: String, ggmlType: UInt32? = nil, safetensorsType: String? = nil, blockElements: Int,
     blockBytes: Int, rowHead: @escaping @Sendable (_ columns: Int) -> Int = { _ in 0 },
-    decode: @escaping Decode, encode: Encode? = nil, floatProduct: FloatProduct? = nil,
+    decode: @escaping Decode, encode: Encode? = nil, encodeBest: EncodeBest? = nil,
+    encodeMatrix: EncodeMatrix? = nil, floatProduct: FloatProduct? = nil,
     blockProduct: BlockProduct? = nil, interleaving: Interleaving? = nil
   ) {
     self.name = name
@@ -59,6 +71,8 @@ package struct StorageFormat: Sendable {
     self.rowHead = rowHead
     unsafe self.decode = decode
     unsafe self.encode = encode
+    unsafe self.encodeBest = encodeBest
+    unsafe self.encodeMatrix = encodeMatrix
     unsafe self.floatProduct = floatProduct
     unsafe self.blockProduct = blockProduct
     self.interleaving = interleaving
@@ -69,6 +83,9 @@ package struct StorageFormat: Sendable {
     .f32, .f16, .bf16, .q4_0, .q4_1, .q5_0, .q5_1, .q8_0, .q2_k, .q3_k, .q4_k, .q5_k, .q6_k,
     .iq4_nl, .iq4_xs, .nf4, .nf4Double, .fp4, .int8, .z4_32, .z4_64, .z8, .fp8,
   ]
+
+  /// Whether anything writes this format.
+  package var isWritable: Bool { unsafe encode != nil || encodeMatrix != nil }
 
   /// The format of a GGUF type number.
   package static func ggml(_ type: UInt32) -> StorageFormat? {
