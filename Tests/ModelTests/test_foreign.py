@@ -112,6 +112,7 @@ PROGRAMS = {
     "gptq-4-64": (gptq(size=64, symmetric=True), gptq_config(size=64), {"Z4_64"}),
     "gptq-8": (gptq(8), gptq_config(8), {"Z8"}),
     "gptq-v2": (gptq(zero_bias=0), gptq_config(checkpoint_format="gptq_v2"), {"Z4_32"}),
+    "gptq-head": (gptq(), gptq_config(lm_head=True), {"Z4_32"}),
     "gptq-bias": (gptq(stray=0.25), gptq_config(), {"Z4_32"}),
     "gptq-sorted": (gptq(order="shared"), gptq_config(desc_act=True), {"Z4_32"}),
     "gptq-each-sorted": (gptq(order="own"), gptq_config(desc_act=True), {"Z4_32"}),
@@ -173,9 +174,17 @@ def write_models(folder, family, program):
     sizes |= {"num_attention_heads": HEADS, "num_key_value_heads": 2, "head_dim": HIDDEN // HEADS}
     sizes |= {"intermediate_size": INNER, "max_window_layers": LAYERS}
     config |= {key: value for key, value in sizes.items() if key in config or family == "qwen2"}
+    layers = list(layers_of(family))
+    if program == "gptq-head":
+        # Outputs come eight in a word.
+        rows = (config["vocab_size"] + 7) // 8 * 8
+        config |= {key: rows for key in ("vocab_size", "padded_vocab_size") if key in config}
+        layers.append(("lm_head", rows, HIDDEN, False))
     common = common_tensors(random, family, config["vocab_size"])
+    if program == "gptq-head":
+        del common["lm_head.weight"]
     quantised, floats, shared = dict(common), dict(common), {}
-    for name, rows, columns, has_bias in layers_of(family):
+    for name, rows, columns, has_bias in layers:
         layer, values = make(random, name, rows, columns, shared)
         bias = layer.pop("bias", None)
         if has_bias:

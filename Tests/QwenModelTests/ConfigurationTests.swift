@@ -14,7 +14,7 @@ struct ConfigurationTests {
 
   @Test(arguments: folders)
   func `every extreme of every integer is an error or a configuration`(name: String) throws {
-    let folder = try Folder(path: tinyFixtures + name)
+    let folder = Folder(path: tinyFixtures + name)
     let config = try #require(try folder.object("config.json"))
     var refused = 0
     for (key, value) in config.entries where value.int != nil {

@@ -12,7 +12,7 @@ struct ForeignTests {
 
   /// Case and the format that holds it.
   static let formats = [
-    "nf4": "NF4", "nf4-half": "NF4", "nf4-nested": "NF4", "nf4-128": "NF4", "nf4-odd": "F32",
+    "nf4": "NF4", "nf4-half": "NF4", "nf4-nested": "NF4-double", "nf4-128": "NF4", "nf4-odd": "F32",
     "fp4": "FP4", "fp4-nested": "FP4", "int8": "INT8", "int8-odd": "F32", "fp8": "FP8",
     "fp8-odd": "F32", "gptq-4": "Z4_64", "gptq-4-asymmetric": "Z4_32", "gptq-4-whole": "Z4_32",
     "gptq-4-sorted": "Z4_64", "gptq-4-uneven": "F32", "gptq-8": "Z8", "gptq-8-sorted": "Z8",

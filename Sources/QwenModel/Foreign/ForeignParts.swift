@@ -40,6 +40,23 @@ struct ForeignParts {
     return entry.foreignBytes
   }
 
+  /// Bits of a code of GPTQ, by how many rows of words `columns` inputs take.
+  func bits(_ columns: Int) throws(FormatError) -> Int {
+    guard let rows = self[".qweight"]?.shape.first, let all = checkedProduct(rows, 32),
+      columns > 0, all % columns == 0, all / columns == 4 || all / columns == 8
+    else { throw bad("has no codes of 4 or 8 bits for its \(columns) inputs") }
+    return all / columns
+  }
+
+  /// Inputs of a GPTQ layer with `rows` rows of words: as many as have a group, or as the bits of the folder say.
+  func inputs(_ rows: Int, _ facts: QuantizationFacts?) throws(FormatError) -> Int {
+    if let index = self[".g_idx"]?.shape.first { return index }
+    guard let columns = checkedProduct(rows, 32 / (facts?.bits ?? 4)) else {
+      throw bad("has \(rows) rows of words")
+    }
+    return columns
+  }
+
   /// Float numbers of one of the shapes; of any if there is none.
   func numbers(
     _ ending: String, _ shape: [Int]?, or other: [Int]? = nil

@@ -60,9 +60,8 @@ struct ForeignWeights {
       let parts = ForeignParts(archive: archive, name: name)
       guard entry.shape.count == 2, let scales = parts[".scales"], let rows = scales.shape.last
       else { throw parts.bad("has no scales") }
-      let perWord = 32 / (facts?.bits ?? 4)
       let columns =
-        facts?.method == .awq ? entry.shape[0] : checkedProduct(entry.shape[0], perWord) ?? 0
+        facts?.method == .awq ? entry.shape[0] : try parts.inputs(entry.shape[0], facts)
       shape = [rows, columns]
     } else if entry.name.hasSuffix(".weight") {
       name = String(entry.name.dropLast(7))
@@ -81,7 +80,7 @@ struct ForeignWeights {
     _ parts: ForeignParts, _ rows: Int, _ columns: Int
   ) throws -> GroupMatrix {
     let isAWQ = facts?.method == .awq
-    let bits = facts?.bits ?? 4
+    let bits = isAWQ ? 4 : try parts.bits(columns)
     let perWord = 32 / bits
     let codes = try parts.words(
       ".qweight", isAWQ ? [columns, rows / perWord] : [columns / perWord, rows])
@@ -96,7 +95,7 @@ struct ForeignWeights {
       let index = try parts.words(".g_idx", [columns])
       groupOf = (0..<columns).map { index.integer($0) }
     }
-    let stated = facts?.groupSize ?? columns
+    let stated = facts?.groupSize ?? (columns - 1) / max(1, groupCount) + 1
     guard groupOf != nil || (checkedProduct(groupCount, stated) ?? 0) >= columns else {
       throw parts.bad("has \(groupCount) groups of \(stated) for \(columns) inputs")
     }

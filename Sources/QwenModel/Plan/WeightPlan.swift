@@ -38,7 +38,8 @@ package struct WeightPlan: Sendable {
         try addMatrix(entry, part, policy, isMapped: isMapped)
       }
     }
-    if configuration.isTied || archive[names.head + ".weight"] == nil,
+    if configuration.isTied
+      || (archive[names.head + ".weight"] ?? archive[names.head + ".qweight"]) == nil,
       let embedding = archive[names.embedding + ".weight"], let columns = embedding.shape.last,
       !policy.sharesTiedHead(of: columns, stored: try StorageFormat.of(embedding))
     {

@@ -56,7 +56,8 @@ struct WeightReader {
     let embedding = try source.matrix(
       names.embedding + ".weight", rows: rows, columns: columns, part: .embedding)
     let norm = try source.vector(names.finalNorm + ".weight", count: columns)
-    let isTied = configuration.isTied || !source.has(names.head + ".weight")
+    let hasHead = source.has(names.head + ".weight") || source.has(names.head + ".qweight")
+    let isTied = configuration.isTied || !hasHead
     if isTied, !configuration.isTied, configuration.family == .qwen {
       throw FormatError(
         .malformed, path: source.archive.path, "has no tensor \"\(names.head).weight\"",
@@ -64,14 +65,21 @@ struct WeightReader {
     }
     let isShared =
       isTied ? try source.sharesTiedHead(names.embedding + ".weight", columns: columns) : false
-    let name = (isTied ? names.embedding : names.head) + ".weight"
-    let head =
-      isShared ? embedding : try source.matrix(name, rows: rows, columns: columns, part: .head)
+    let head: Linear
     do {
-      return OuterWeights(embedding: embedding, finalNorm: norm, head: try Linear(head))
-    } catch {
+      head =
+        isShared
+        ? try Linear(embedding)
+        : try source.linear(
+          isTied ? names.embedding : names.head, rows: rows, columns: columns, part: .head)
+    } catch let error as TensorError {
       throw FormatError(error, path: source.archive.path, what: "the output head")
+    } catch let error as FormatError {
+      throw error
+    } catch {
+      throw FormatError(.malformed, path: source.archive.path, "the output head: \(error)")
     }
+    return OuterWeights(embedding: embedding, finalNorm: norm, head: head)
   }
 
   /// Every layer, read by `body` with the prefix of its names.

@@ -1,3 +1,5 @@
+internal import CQwenKernels
+
 /// Four bits a value in a table of 16, as bitsandbytes stores NF4 and FP4.
 ///
 /// The matrix is read row after row: element 2j is the high half of byte j. `blockSize` consecutive elements share a
@@ -10,6 +12,8 @@ package struct FourBitMatrix: ForeignMatrix {
   private let blockSize: Int
   private let magnitudes: Magnitudes
   private let ours: StorageFormat?
+  /// Factors of nested magnitudes, where ours can hold them as they are.
+  private let factors: [Float]?
 
   /// Largest magnitude of each block: numbers, or 8-bit places in a table of their own ("nested").
   package enum Magnitudes: Sendable {
@@ -54,6 +58,30 @@ package struct FourBitMatrix: ForeignMatrix {
     self.blockSize = blockSize
     self.magnitudes = magnitudes
     ours = FourBitMatrix.format(of: table)
+    factors = FourBitMatrix.nestedFactors(ours, blockSize, magnitudes, columns)
+  }
+
+  /// The factors of magnitudes that are nested as `StorageFormat.nf4Double` has them, nil for others.
+  private static func nestedFactors(
+    _ format: StorageFormat?, _ blockSize: Int, _ magnitudes: Magnitudes, _ columns: Int
+  ) -> [Float]? {
+    guard case .nested(_, let table, let factors, 256, _) = magnitudes, blockSize == 64,
+      columns % 64 == 0, format?.name == StorageFormat.nf4.name
+    else { return nil }
+    // A row of 256 blocks with each place of the table, factor 1: its last code is the value 1.
+    let double = StorageFormat.nf4Double
+    guard let rowBytes = double.rowBytes(columns: 64 * 256) else { return nil }
+    var row = [UInt8](repeating: 0xFF, count: rowBytes)
+    let ones: [Float] = [1]
+    unsafe row.withUnsafeMutableBytes { bytes in
+      guard let start = bytes.baseAddress else { return }
+      unsafe qk_nf4_double_begin(0, 0, ones, 1, start, 64 * 256)
+      for place in 0..<256 { unsafe bytes[rowBytes - 33 * (256 - place)] = UInt8(place) }
+    }
+    var values = [Float](repeating: 0, count: 64 * 256)
+    unsafe double.decode(row, &values, values.count)
+    guard (0..<256).allSatisfy({ values[64 * $0] == table[$0] }) else { return nil }
+    return (0..<factors.count).map { factors[$0] }
   }
 
   /// Ours with the same table.
@@ -73,7 +101,7 @@ package struct FourBitMatrix: ForeignMatrix {
 
   package var format: StorageFormat {
     guard let ours, columns % 64 == 0, blockSize % 64 == 0 else { return .f32 }
-    return ours
+    return factors == nil ? ours : .nf4Double
   }
 
   package func decode(row: Int, into target: UnsafeMutablePointer<Float>) {
@@ -90,6 +118,10 @@ package struct FourBitMatrix: ForeignMatrix {
       guard let q = scratch.baseAddress else { return }
       for row in range {
         var block = unsafe target + (row - range.lowerBound) * rowBytes
+        if let factors {
+          unsafe beginNested(row, factors, block)
+          unsafe block += qk_nf4_double_head_bytes(columns)
+        }
         for first in stride(from: row * columns, to: (row + 1) * columns, by: 64) {
           let source = unsafe codes.address + first / 2
           for j in 0..<32 {
@@ -97,15 +129,30 @@ package struct FourBitMatrix: ForeignMatrix {
             unsafe q[2 * j] = byte >> 4
             unsafe q[2 * j + 1] = byte & 15
           }
-          unsafe block.storeBytes(
-            of: magnitudes(first / blockSize).bitPattern, as: UInt32.self)
-          let bytes = unsafe (block + 4).assumingMemoryBound(to: UInt8.self)
+          if case .nested(let places, _, _, _, _) = magnitudes, factors != nil {
+            unsafe block.storeBytes(of: places.load(first / 64, as: UInt8.self), as: UInt8.self)
+            unsafe block += 1
+          } else {
+            unsafe block.storeBytes(
+              of: magnitudes(first / blockSize).bitPattern, as: UInt32.self)
+            unsafe block += 4
+          }
+          let bytes = unsafe block.assumingMemoryBound(to: UInt8.self)
           unsafe packNibbles(q, into: bytes)
           unsafe packNibbles(q + 32, into: bytes + 16)
-          unsafe block += 36
+          unsafe block += 32
         }
       }
     }
+  }
+}
+
+extension FourBitMatrix {
+  /// The head of a row whose magnitudes are nested.
+  private func beginNested(_ row: Int, _ factors: [Float], _ target: UnsafeMutableRawPointer) {
+    guard case .nested(_, _, _, _, let offset) = magnitudes else { return }
+    unsafe qk_nf4_double_begin(
+      offset, row * (columns / 64), factors, factors.count, target, columns)
   }
 }
 
