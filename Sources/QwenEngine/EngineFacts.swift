@@ -57,7 +57,7 @@ extension Model {
       "tokenizer": .string(tokenizer.kindName),
       "chat_format": chat.map { .string($0.dialect.rawValue) } ?? .null,
       "default_system": chat?.defaultSystem.map { .string($0) } ?? .null,
-      "tool_format": chat.map { .string($0.toolSyntax.rawValue) } ?? .null,
+      "tool_format": (chat?.toolSyntax?.rawValue).map { .string($0) } ?? .null,
       "stop_ids": .array(stopIDs.map { .integer(Int($0)) }),
       "defaults": .object(defaults.options), "threads": .integer(settings.threads),
     ]

@@ -9,7 +9,8 @@ package final class Model: Sendable {
   package let configuration: ModelConfiguration
   package let tokenizer: Tokenizer
   /// How to chat with it; nil for a base model.
-  package let chat: ChatFormat?
+  package var chat: ChatFormat? { chatChoice.format }
+  let chatChoice: ChatChoice
   /// The weights; nil if only the vocabulary was asked for.
   let network: LanguageModel?
   let defaults: GenerationDefaults
@@ -22,13 +23,6 @@ package final class Model: Sendable {
   package let fingerprint: String
   /// Pages that its conversations share; nil if they do not.
   let prefixCache: PrefixCache?
-
-  /// Why this model does not chat.
-  var chatRefusal: EngineError {
-    EngineError(
-      .unsupported, "this model has no chat format: it continues text",
-      hint: "use qwen_generate, or a Chat or Instruct model")
-  }
 
   /// Ids from here on have no text and are never sampled.
   var usableTokens: Int { min(tokenizer.usableCount, configuration.vocabularyRows) }
@@ -55,7 +49,7 @@ package final class Model: Sendable {
       let parts = try ModelParts(path, settings, progress)
       configuration = parts.configuration
       tokenizer = parts.tokenizer
-      chat = parts.chat
+      chatChoice = parts.chat
       defaults = parts.defaults
       network = parts.network
       weightBytes = parts.weightBytes
@@ -94,11 +88,14 @@ struct OpenSettings: Sendable {
   }
   /// Whether weights that stay as stored are pages of their files.
   var isMapped: Bool { mode == .map && !policy.copiesStored }
+  /// "auto", "raw", or the name of a chat format.
+  let chatFormat: String
   /// The options as they were given.
   let given: JSONObject
 
   init(_ options: JSONObject) {
     given = options
+    chatFormat = options["chat_format"]?.string ?? "auto"
     switch options["load"]?.string {
     case "copy": mode = .copy
     case "vocabulary": isVocabularyOnly = true
@@ -122,7 +119,7 @@ struct OpenSettings: Sendable {
 private struct ModelParts {
   let configuration: ModelConfiguration
   let tokenizer: Tokenizer
-  let chat: ChatFormat?
+  let chat: ChatChoice
   let defaults: GenerationDefaults
   let network: LanguageModel?
   let weightBytes: Int
@@ -145,9 +142,10 @@ private struct ModelParts {
       configuration = try ModelConfiguration(gguf: file)
       tokenizer = try Tokenizer.gguf(file)
       defaults = GenerationDefaults(try GGUFKeys.generationConfig(file))
-      chat = ModelParts.chat(
-        template: file.metadata["tokenizer.chat_template"]?.string, configuration.family, defaults,
-        tokenizer)
+      chat = ChatChoice(
+        ChatChoice.Evidence(
+          asked: settings.chatFormat, template: file.metadata["tokenizer.chat_template"]?.string,
+          family: configuration.family, defaults: defaults), tokenizer)
       archive = settings.isVocabularyOnly ? nil : file.tensors
     case .folder(let folder):
       let config = try folder.object("config.json") ?? JSONObject()
@@ -156,8 +154,12 @@ private struct ModelParts {
       var found = GenerationDefaults(try folder.object("generation_config.json") ?? JSONObject())
       if found.stopIDs.isEmpty { found.stopIDs = GenerationDefaults.ids(config["eos_token_id"]) }
       defaults = found
-      chat = ModelParts.chat(
-        template: try folder.chatTemplate(), configuration.family, defaults, tokenizer)
+      let dress = try folder.object("tokenizer_config.json") ?? JSONObject()
+      chat = ChatChoice(
+        ChatChoice.Evidence(
+          asked: settings.chatFormat, template: try folder.chatTemplate(),
+          family: configuration.family, defaults: defaults,
+          eosText: dress["eos_token"]?.string ?? dress["eos_token"]?["content"]?.string), tokenizer)
       archive =
         settings.isVocabularyOnly
         ? nil : try folder.tensors(mode: settings.mode, progress: reading)
@@ -186,12 +188,4 @@ private struct ModelParts {
     }
   }
 
-  private static func chat(
-    template: String?, _ family: ModelFamily, _ defaults: GenerationDefaults,
-    _ tokenizer: Tokenizer
-  ) -> ChatFormat? {
-    if family == .qwen { return defaults.chatFormat == "raw" ? nil : .firstGeneration(tokenizer) }
-    guard let template else { return nil }
-    return ChatFormat.recognize(template: template, tokenizer: tokenizer)
-  }
 }

@@ -12,10 +12,11 @@ extension Subcommand {
       """,
     options: [
       Option("system", "TEXT", "What the model is told before the conversation."),
+      Option("tools", "FILE", "Tools that the model may call: a JSON list, as in a request."),
       Option("json", nil, "One question only: write the whole result as JSON."),
       Option("stats", nil, "Write tokens and speed to standard error after each answer."),
     ],
-    sections: ["open", "session", "generate"]
+    sections: ["open", "session", "generate", "chat"]
   ) { invocation throws(Failure) in
     var message: String?
     if invocation.operands.count > 1, strcmp(invocation.operands[1], "-") != 0 {
@@ -23,7 +24,7 @@ extension Subcommand {
     } else if invocation.operands.count > 1 || !Terminal.inputIsTerminal {
       message = try messageText(try readAll("-"))
     }
-    var conversation = Conversation(invocation)
+    var conversation = try Conversation(invocation)
     let model = try Model(path: invocation.operands[0], options: invocation.given["open"])
     let session = try Session(model: model, options: invocation.given["session"])
     guard let message else {
@@ -32,6 +33,7 @@ extension Subcommand {
     let printer = Printer(isStreaming: !invocation.has("json"))
     let result = try session.chat(conversation.request(asking: message), printer: printer)
     finish(result, printer: printer, invocation: invocation)
+    if !invocation.has("json") { showCalls(result) }
   }
 }
 
@@ -44,16 +46,32 @@ private func messageText(_ bytes: [UInt8]) throws(Failure) -> String {
   return message
 }
 
+/// Writes the calls of an answer, one a line.
+func showCalls(_ result: JSON) {
+  for call in result["tool_calls"]?.array ?? [] {
+    let arguments = call["arguments_text"]?.string ?? ""
+    Terminal.writeLine("call \(call["name"]?.string ?? ""): \(arguments)")
+  }
+}
+
 /// What was said so far, and how the next answer shall be made.
 struct Conversation {
   var system: String?
   private(set) var turns: [(question: String, answer: String)] = []
-  /// Options of section "generate".
+  /// Tools of every request.
+  private let tools: JSON?
+  /// Options of sections "generate" and "chat".
   var settings: GivenOptions
   /// The settings the command line asked for.
   let initialSettings: GivenOptions
 
-  init(_ invocation: Invocation) {
+  init(_ invocation: Invocation) throws(Failure) {
+    tools = try invocation.value("tools").map { (path: String) throws(Failure) -> JSON in
+      guard let text = String(validating: try readAll(path), as: UTF8.self),
+        let tools = JSON(parsing: text)
+      else { throw .general("\(path) is not JSON") }
+      return tools
+    }
     system = invocation.value("system")
     var settings = invocation.given
     if settings.value("generate", "seed") == nil {
@@ -79,6 +97,8 @@ struct Conversation {
       add("assistant", turn.answer)
     }
     add("user", question)
-    return .object([("messages", .array(messages))] + settings.list("generate"))
+    var members = [("messages", JSON.array(messages))]
+    if let tools { members.append(("tools", tools)) }
+    return .object(members + settings.list("generate") + settings.list("chat"))
   }
 }

@@ -54,6 +54,7 @@ enum ChatLoop {
       if Interrupt.isPending || result["finish_reason"]?.string == "cancelled" {
         return Terminal.writeLine("(stopped; this turn is forgotten)")
       }
+      showCalls(result)
       conversation.add(
         message, result["message"]?["content"]?.string ?? result["text"]?.string ?? "")
       if showsStatistics { Terminal.writeError(statistics(result) + "\n") }

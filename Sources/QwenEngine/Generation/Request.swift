@@ -50,7 +50,9 @@ package struct Request {
     _ model: Model, _ object: JSONObject
   ) throws(EngineError) -> Request {
     let checked = try OptionTable.chat.check(object, others: chatKeys)
-    guard let format = model.chat else { throw model.chatRefusal }
+    guard let format = model.chat else {
+      throw model.chatChoice.refusal ?? EngineError(.unsupported, "this model does not chat")
+    }
     let messages = try ChatReader(object: object).messages()
     let reader = ToolReader(object: object)
     let tools = try reader.tools()
@@ -59,7 +61,13 @@ package struct Request {
     options.maximumWindow =
       checked["max_window_size"]?.int ?? model.defaults.maximumWindow
       ?? (format.dialect == .qwen ? 6144 : nil)
-    options.syntax = checked["tool_format"]?.string.flatMap(ToolSyntax.init)
+    options.syntax = checked["tool_format"]?.string.flatMap(ToolSyntax.init) ?? format.toolSyntax
+    if options.syntax == nil, !tools.isEmpty {
+      throw EngineError(
+        .unsupported, "this model calls tools in a way that this library doesn't know",
+        key: "tools",
+        hint: "choose a \"tool_format\" that it may follow as well, \"hermes\" or \"react\"")
+    }
     options.wording = checked["react_wording"]?.string.flatMap(ReActWording.init) ?? .tools
     options.continuesFinal = checked["continue_final_message"]?.bool ?? false
     if options.continuesFinal, messages.last?.role != .assistant {

@@ -1,4 +1,5 @@
 package import QwenFormats
+internal import QwenText
 internal import QwenModel
 
 extension OptionTable {
@@ -16,6 +17,10 @@ extension OptionTable {
       Option(
         "threads", .integer(0...1024), default: 0,
         "Threads of one run; 0 takes the processors this process may use."),
+      Option(
+        "chat_format", .word(["auto", "raw"] + ChatFormat.names), default: "auto",
+        "How to chat: auto recognises the model's own template, raw refuses chats, a name insists on that family's way."
+      ),
       Option(
         "compute", .word(["auto", "float32"]), default: "auto",
         "auto multiplies quantised weights by 8-bit activations; float32 decodes them and computes in float."

@@ -15,6 +15,8 @@ package struct ChatFormat: Sendable, Equatable {
     case qwen3Thinking = "qwen3-thinking"
     /// Qwen3 of July 2025 that never reasons.
     case qwen3Instruct = "qwen3-instruct"
+    /// QwQ: its answer begins inside the reasoning, and history never keeps any.
+    case qwq
   }
 
   package let dialect: Dialect
@@ -27,14 +29,21 @@ package struct ChatFormat: Sendable, Equatable {
   package let stopIDs: [Int32]
   /// Markers that are tokens of this vocabulary.
   package let markers: [Marker: Int32]
+  /// How this family was trained to call tools; nil for a way that is not known here.
+  package let toolSyntax: ToolSyntax?
 
   /// The format of a dialect, nil if the vocabulary has no `<|im_start|>` and `<|im_end|>`.
-  package init?(_ dialect: Dialect, defaultSystem: String?, tokenizer: Tokenizer) {
+  ///
+  /// `hasOwnTools` says that its tools are called in a way that is not known here.
+  package init?(
+    _ dialect: Dialect, defaultSystem: String?, tokenizer: Tokenizer, hasOwnTools: Bool = false
+  ) {
     guard let start = tokenizer.specialID("<|im_start|>"),
       let end = tokenizer.specialID("<|im_end|>")
     else { return nil }
     self.dialect = dialect
     self.defaultSystem = defaultSystem
+    toolSyntax = hasOwnTools ? nil : dialect == .qwen ? .react : .hermes
     self.start = start
     self.end = end
     var stops = [end]
@@ -52,10 +61,15 @@ package struct ChatFormat: Sendable, Equatable {
   }
 
   /// Whether answers may begin with reasoning that is told apart.
-  package var reasons: Bool { dialect == .qwen3 || dialect == .qwen3Thinking }
+  package var reasons: Bool {
+    switch dialect {
+    case .qwen3, .qwen3Thinking, .qwen3Instruct, .qwq: true
+    case .qwen, .chatml, .qwen25: false
+    }
+  }
 
-  /// How this family was trained to call tools.
-  package var toolSyntax: ToolSyntax { dialect == .qwen ? .react : .hermes }
+  /// Whether the prompt opens the reasoning.
+  var opensReasoning: Bool { dialect == .qwen3Thinking || dialect == .qwq }
 
   static let helpful = "You are a helpful assistant."
 }

@@ -36,7 +36,7 @@ extension ChatFormat {
   package func render(
     _ messages: [ChatMessage], _ tokenizer: Tokenizer, options: ChatOptions = ChatOptions()
   ) throws(TokenizerError) -> RenderedChat {
-    let syntax = options.syntax ?? toolSyntax
+    let syntax = options.syntax ?? toolSyntax ?? .hermes
     let usesReAct =
       syntax == .react
       && (!options.shownTools.isEmpty
@@ -74,12 +74,12 @@ extension ChatFormat {
   private func systemBlock(
     _ first: ChatMessage?, _ options: ChatOptions, _ syntax: ToolSyntax
   ) -> ChatBlock? {
-    let own = first?.role == .system ? first?.content : nil
-    let text = own ?? defaultSystem
+    let text = first?.role == .system ? first?.content : defaultSystem
     guard syntax == .hermes, !options.shownTools.isEmpty else {
       return text.map { ChatBlock(.system, $0) }
     }
-    let lead: [ChatBlock.Part] = text.map { [.text($0 + "\n\n")] } ?? []
+    let own = text ?? (dialect == .qwq ? "" : nil)
+    let lead: [ChatBlock.Part] = own.map { [.text($0 + "\n\n")] } ?? []
     return ChatBlock(.system, lead + HermesPrompt.description(options.shownTools))
   }
 
@@ -97,7 +97,7 @@ extension ChatFormat {
     opening.isThought = usesReAct && isResult
     if reasons, !opening.isThought {
       opening.reasoning =
-        dialect == .qwen3Thinking ? .open : options.thinking == false ? .never : .possible
+        opensReasoning ? .open : options.thinking == false ? .never : .possible
     }
     return opening
   }
@@ -108,16 +108,18 @@ extension ChatFormat {
   ) -> [ChatBlock] {
     if folded.last?.isOpen == true { return [] }
     var parts: [ChatBlock.Part] = []
-    switch dialect {
-    case .qwen3Thinking where opening.forced.isEmpty: parts = [.marker(.think), .text("\n")]
-    case .qwen3 where options.thinking == false || !opening.forced.isEmpty,
-      .qwen3Thinking:
+    if opensReasoning, opening.forced.isEmpty {
+      parts = [.marker(.think), .text("\n")]
+    } else if opensReasoning || dialect == .qwen3 && closesReasoning(opening, options) {
       parts = [.marker(.think), .text("\n\n"), .marker(.endThink), .text("\n\n")]
-    default: break
     }
     var block = ChatBlock(.assistant, parts + opening.forced)
     block.isOpen = true
     return [block]
+  }
+
+  private func closesReasoning(_ opening: AnswerOpening, _ options: ChatOptions) -> Bool {
+    options.thinking == false || !opening.forced.isEmpty
   }
 
   /// The ids of each turn: a user's block and what follows it up to the next.

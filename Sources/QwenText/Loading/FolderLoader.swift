@@ -33,10 +33,14 @@ extension Tokenizer {
     if let name = names.contains("qwen.tiktoken") ? "qwen.tiktoken" : names.first,
       let file = try folder.bytes(name)
     {
+      // The file names no special texts; the code of the launch day beside it does.
+      let code = try folder.bytes("tokenization_qwen.py")?.all.repairedText() ?? ""
+      let isLaunch = code.holds("<R>") && !code.holds("<|extra_")
       return unsafe file.all.withUnsafeBytes { bytes in
         let text = unsafe Span(_unsafeBytes: bytes) as Span<UInt8>
         return Result { () throws(TokenizerError) in
-          try tiktoken(text, name: folder.path(name), specials: .standard)
+          try tiktoken(
+            text, name: folder.path(name), specials: isLaunch ? .launch : .standard)
         }
       }
     }

@@ -98,6 +98,10 @@ extension ChatFormat {
   ) -> (parts: [ChatBlock.Part], hasContent: Bool) {
     guard reasons else { return ([.text(message.content)], !message.content.isEmpty) }
     var content = message.content
+    if dialect == .qwq {
+      content = content.parts(between: Marker.endThink.rawValue).last ?? ""
+      return ([.text(content.droppingLeadingLineFeeds())], !message.content.isEmpty)
+    }
     var reasoning = message.reasoning ?? ""
     if message.reasoning == nil {
       let parts = content.parts(between: Marker.endThink.rawValue)

@@ -32,14 +32,22 @@ struct ReasoningSplitter: Sendable {
   }
 
   mutating func push(_ text: String) -> [Part] {
-    if state == .answer { return text.isEmpty ? [] : [.text(text)] }
+    if state == .answer {
+      let whole = scanner.finish() + text
+      return whole.isEmpty ? [] : [.text(whole)]
+    }
     scanner.append(text)
     var parts: [Part] = []
     while true {
       let step = scanner.next(wanted)
       parts += take(step.text)
       guard step.found != nil else { return parts }
-      enter()
+      if state == .answer {
+        // The answer began before it: too late for reasoning.
+        parts.append(.text(Marker.think.rawValue))
+      } else {
+        enter()
+      }
     }
   }
 
