@@ -1,11 +1,5 @@
 /// Sizes that decide how a cache lies in memory.
 package struct KVShape: Sendable, Equatable {
-  /// How one number is stored: half precision, or float for exact comparison.
-  package enum Element: String, Sendable, CaseIterable {
-    case f16, f32
-    package var bytes: Int { self == .f16 ? 2 : 4 }
-  }
-
   package let layers: Int
   package let heads: Int
   package let headDim: Int
@@ -16,14 +10,15 @@ package struct KVShape: Sendable, Equatable {
     self.heads = heads
     self.headDim = headDim
     self.element = element
+    runBytes = unsafe element.kernels.bytes(headDim)
   }
 
   /// Positions in one page.
   package static let pagePositions = 64
 
   /// Bytes of the keys, or of the values, of one head in one page.
-  var runBytes: Int { Self.pagePositions * headDim * element.bytes }
-  /// Bytes of one page: [layer][head][key | value][position][dim].
+  let runBytes: Int
+  /// Bytes of one page: [layer][head][key | value], each as its element lies.
   package var pageBytes: Int { layers * heads * 2 * runBytes }
 }
 
@@ -148,7 +143,7 @@ extension KVCache {
 extension KVCache {
   /// Bytes that `forEachRun` hands on for so many positions.
   package static func runBytes(_ shape: KVShape, positions: Int) -> Int? {
-    let perPosition = shape.layers * shape.heads * 2 * shape.headDim * shape.element.bytes
+    let perPosition = shape.layers * shape.heads * 2 * shape.runBytes / KVShape.pagePositions
     let (bytes, overflow) = perPosition.multipliedReportingOverflow(by: positions)
     return overflow ? nil : bytes
   }
@@ -177,13 +172,18 @@ extension KVCache {
     var first = 0
     while first < positions {
       let count = min(KVShape.pagePositions, positions - first)
-      let bytes = count * shape.headDim * shape.element.bytes
+      let (scales, rest) = shape.element.bytesAPosition(dim: shape.headDim)
       for layer in 0..<shape.layers {
         for head in 0..<shape.heads {
           let keys = unsafe keys(page: first / KVShape.pagePositions, layer: layer, head: head)
-          try unsafe body(UnsafeMutableRawBufferPointer(start: keys, count: bytes))
-          try unsafe body(
-            UnsafeMutableRawBufferPointer(start: keys + shape.runBytes, count: bytes))
+          for offset in [0, shape.runBytes] {
+            if scales > 0 {
+              try unsafe body(
+                UnsafeMutableRawBufferPointer(start: keys + offset, count: count * scales))
+            }
+            let start = unsafe keys + offset + KVShape.pagePositions * scales
+            try unsafe body(UnsafeMutableRawBufferPointer(start: start, count: count * rest))
+          }
         }
       }
       first += count

@@ -15,6 +15,10 @@ extension OptionTable {
         "How weights come to memory: mapped from the file and shared, copied, or not at all (tokenizer only)."
       ),
       Option(
+        "pack", .word(["auto", "on", "off"]), default: "auto",
+        "on interleaves the rows of mapped weights in memory of our own, with the same results: a longer start, a faster answer; off leaves them in the file's pages, which processes share; auto does so where it gains much on this processor."
+      ),
+      Option(
         "threads", .integer(0...1024), default: 0,
         "Threads of one run; 0 takes the processors this process may use."),
       Option(
@@ -79,8 +83,9 @@ extension OptionTable {
         "context", .integer(1...largeCount), default: nil,
         "Tokens a conversation may have; default: the model's own length, at most 8192."),
       Option(
-        "kv_cache", .word(["f16", "f32"]), default: "f16",
-        "How keys and values are stored: half precision or float."),
+        "kv_cache", .word(["f16", "f32", "q8", "q4"]), default: "f16",
+        "How keys and values are stored: half precision, float, or in 8 or 4 bits with scales, half and a third of the memory of f16."
+      ),
       Option(
         "prefill_chunk", .integer(1...4096), default: 128,
         "Tokens of a prompt evaluated in one step; changes speed and memory, never a result."),

@@ -65,13 +65,14 @@ struct WeightReader {
     }
     let isShared =
       isTied ? try source.sharesTiedHead(names.embedding + ".weight", columns: columns) : false
-    let head: Linear
     do {
-      head =
+      let head =
         isShared
         ? try Linear(embedding)
         : try source.linear(
           isTied ? names.embedding : names.head, rows: rows, columns: columns, part: .head)
+      return try source.loading.packer.pack(
+        OuterWeights(embedding: embedding, finalNorm: norm, head: head), isTied: isShared)
     } catch let error as TensorError {
       throw FormatError(error, path: source.archive.path, what: "the output head")
     } catch let error as FormatError {
@@ -79,7 +80,6 @@ struct WeightReader {
     } catch {
       throw FormatError(.malformed, path: source.archive.path, "the output head: \(error)")
     }
-    return OuterWeights(embedding: embedding, finalNorm: norm, head: head)
   }
 
   /// Every layer, read by `body` with the prefix of its names.
@@ -88,7 +88,12 @@ struct WeightReader {
   ) throws(FormatError) -> [DecoderLayer] {
     var layers: [DecoderLayer] = []
     for index in 0..<configuration.layerCount {
-      layers.append(try body(LayerName(index: index, prefix: "\(names.layer)\(index).")))
+      let layer = try body(LayerName(index: index, prefix: "\(names.layer)\(index)."))
+      do {
+        layers.append(try source.loading.packer.pack(layer))
+      } catch {
+        throw FormatError(error, path: source.archive.path, what: "layer \(index)")
+      }
       let fraction = Double(index + 1) / Double(configuration.layerCount)
       if !source.loading.reports, let progress, !progress(fraction) {
         throw FormatError(.cancelled, path: source.archive.path, "the load was stopped")
