@@ -46,9 +46,10 @@ package final class LanguageModel: Sendable {
     _ slices: [Slice], _ workspace: Workspace, as other: ModelConfiguration? = nil,
     observer: ((Stage, Rows) -> Void)? = nil
   ) throws(TensorError) -> Rows {
-    for token in slices.lazy.flatMap(\.tokens)
-    where token < 0 || Int(token) >= configuration.vocabularyRows {
-      throw .shape("token \(token) of \(configuration.vocabularyRows)")
+    for slice in slices {
+      for token in slice.tokens where token < 0 || Int(token) >= configuration.vocabularyRows {
+        throw .shape("token \(token) of \(configuration.vocabularyRows)")
+      }
     }
     let step = try Step(slices, other ?? configuration, workspace, observer: observer)
     try decoder.forward(step)

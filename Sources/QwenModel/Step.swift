@@ -44,14 +44,14 @@ package struct Step {
     attention = w.attention
     experts = w.experts
     self.observer = observer
-    var tokens: [Int32] = []
-    var spans: [SequenceSpan] = []
+    w.tokens.removeAll(keepingCapacity: true)
+    w.spans.removeAll(keepingCapacity: true)
     for slice in slices {
       let sequence = slice.sequence
       sequence.begin(c, promptLength: sequence.length + slice.tokens.count)
       guard let plan = sequence.plan else { continue }
       try sequence.cache.reserve(sequence.length + slice.tokens.count)
-      let rows = tokens.count..<tokens.count + slice.tokens.count
+      let rows = w.tokens.count..<w.tokens.count + slice.tokens.count
       guard rows.upperBound <= w.maximumTokens else {
         throw .shape("a step of more than \(w.maximumTokens) tokens")
       }
@@ -59,14 +59,14 @@ package struct Step {
         rotary.fill(
           row: row, position: sequence.length + row - rows.lowerBound, plan.frequencies)
       }
-      tokens += slice.tokens
-      spans.append(
+      w.tokens += slice.tokens
+      w.spans.append(
         SequenceSpan(
           cache: sequence.cache, rows: rows, position: sequence.length,
           logScaleStart: plan.logScaleStart))
     }
-    self.tokens = tokens
-    self.spans = spans
+    tokens = w.tokens
+    spans = w.spans
     let count = tokens.count
     hidden = try Rows(w.hidden, tokens: count, columns: c.hiddenSize)
     normed = try Rows(w.normed, tokens: count, columns: c.hiddenSize)

@@ -16,6 +16,9 @@ package final class Workspace: @unchecked Sendable {
   let experts: ExpertBuffers?
   let rotary: RotaryTable
   let attention: AttentionScratch
+  /// Tokens and sequences of the step under way; they keep their memory.
+  var tokens: [Int32] = []
+  var spans: [SequenceSpan] = []
 
   /// Buffers for steps of up to `maximumTokens` tokens.
   package init(
@@ -41,6 +44,7 @@ package final class Workspace: @unchecked Sendable {
     rotary = try RotaryTable(maximumTokens: maximumTokens, half: c.rotaryDim / 2)
     attention = try AttentionScratch(
       parts: compute.threads, shape: c.attentionShape(layer: 0))
+    tokens.reserveCapacity(maximumTokens)
   }
 
   /// Bytes that `init` takes for these sizes.

@@ -13,6 +13,7 @@ extension Subcommand {
       Option("prompt", "P", "Tokens to read (default 512)."),
       Option("generate", "G", "Tokens to say (default 64)."),
       Option("repetitions", "R", "How often to measure (default 3)."),
+      Option("batch", "N", "Also answer N prompts together, in a batch."),
       Option("json", nil, "Write the numbers as JSON."),
     ],
     sections: ["open", "session"]
@@ -20,7 +21,8 @@ extension Subcommand {
     let plan = BenchPlan(
       promptTokens: try invocation.integer("prompt", default: 512, minimum: 1),
       newTokens: try invocation.integer("generate", default: 64, minimum: 1),
-      repetitions: try invocation.integer("repetitions", default: 3, minimum: 1))
+      repetitions: try invocation.integer("repetitions", default: 3, minimum: 1),
+      sequences: try invocation.integer("batch", default: 0, minimum: 0))
     let model = try Model(path: invocation.operands[0], options: invocation.given["open"])
     var options = invocation.given
     if options.value("session", "context") == nil {
@@ -38,7 +40,18 @@ extension Subcommand {
         "run \(repetition) of \(plan.repetitions): reads \(decimal(run.prefill, 1)) tokens/s, "
           + "says \(decimal(run.decode, 1)) tokens/s\n")
     }
-    report(plan, runs, model.loadSeconds, options, asJSON: invocation.has("json"))
+    var batch: [Double] = []
+    if plan.sequences > 0 {
+      var given = options
+      given.set("session", "max_sequences", to: .number(plan.sequences))
+      for _ in 1...plan.repetitions {
+        batch.append(
+          try measureBatch(
+            model, given["session"], ids: ids, sequences: plan.sequences, newTokens: plan.newTokens)
+        )
+      }
+    }
+    report(plan, runs, batch, model.loadSeconds, options, asJSON: invocation.has("json"))
   }
 }
 
@@ -46,6 +59,8 @@ private struct BenchPlan {
   let promptTokens: Int
   let newTokens: Int
   let repetitions: Int
+  /// Of the batch; 0 for none.
+  let sequences: Int
 }
 
 /// Tokens per second of one repetition.
@@ -83,14 +98,18 @@ private func measure(
 }
 
 private func report(
-  _ plan: BenchPlan, _ runs: [BenchRun], _ loadSeconds: Double, _ options: GivenOptions,
-  asJSON: Bool
+  _ plan: BenchPlan, _ runs: [BenchRun], _ batch: [Double], _ loadSeconds: Double,
+  _ options: GivenOptions, asJSON: Bool
 ) {
   let prefill = runs.map(\.prefill).sorted()
   let decode = runs.map(\.decode).sorted()
   let resident = processMemory("VmRSS:")
   let peak = processMemory("VmHWM:")
+  let together = batch.sorted()
   guard asJSON else {
+    if !batch.isEmpty {
+      Terminal.write("batch    \(spread(together)) tokens/s, \(plan.sequences) answers at once\n")
+    }
     return Terminal.write(
       """
       load     \(decimal(loadSeconds, 2)) s
@@ -110,6 +129,8 @@ private func report(
       ("prefill_tokens_per_second", .number(median(prefill))),
       ("decode_tokens_per_second", .number(median(decode))),
       ("prefill_runs", rates(prefill)), ("decode_runs", rates(decode)),
+      ("batch_sequences", .number(plan.sequences)),
+      ("batch_decode_tokens_per_second", batch.isEmpty ? .null : .number(median(together))),
       ("load_seconds", .number(loadSeconds)), ("rss_bytes", .number(resident)),
       ("peak_rss_bytes", .number(peak)),
     ]).text)

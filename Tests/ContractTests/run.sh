@@ -72,7 +72,7 @@ program() {
     fail "$name.c compiles"
     return
   fi
-  timeout 300 "$work/$name" "$@"
+  LD_PRELOAD=${preload:-} timeout 300 "$work/$name" "$@"
   local code=$?
   [ $code -eq 0 ] || failures=$((failures + 1))
   [ $code -le 1 ] || echo "FAIL $name ended with code $code"
@@ -95,6 +95,11 @@ if [ -n "$model" ]; then
     echo "# $name"
     program $name "$linked" "$model" "$work"
   done
+  echo "# allocations"
+  "$CC" -shared -fPIC -O1 -o "$work/count_malloc.so" "$root/Tests/ContractTests/count_malloc.c" || fail "count_malloc.c compiles"
+  preload="$work/count_malloc.so"
+  program allocations "$linked" "$model"
+  preload=
 else
   echo "# no model given: requests, turns, cancel, sessions and batches are left out"
 fi

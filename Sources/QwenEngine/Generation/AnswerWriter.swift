@@ -21,40 +21,41 @@ struct AnswerWriter {
   /// Makes room for as many tokens.
   mutating func reserve(_ tokens: Int) { text.reserveCapacity(6 * tokens) }
 
-  /// What the prompt has begun already.
-  mutating func begin() -> [RunEvent] {
-    guard let chat, let pieces = parser?.begin(chat.opening) else { return [] }
-    return events(pieces, id: -1, logprob: 0)
+  /// Adds the events of what the prompt has begun already.
+  mutating func begin(into events: inout [RunEvent]) {
+    guard let chat, let pieces = parser?.begin(chat.opening) else { return }
+    add(pieces, id: -1, logprob: 0, to: &events)
   }
 
-  /// Reads a token. Gives its events and the stop text that it completes.
-  mutating func push(_ id: Int32, logprob: Float?) -> (events: [RunEvent], stop: String?) {
-    var events: [RunEvent]
+  /// Reads a token. Adds its events and returns the stop text that it completes.
+  mutating func push(
+    _ id: Int32, logprob: Float?, into events: inout [RunEvent]
+  ) -> String? {
+    let before = events.count
     var match: Int?
     if let marker = parser?.marker(of: id) {
       // A marker is a token: no stop text goes on across it.
-      events = flush(id: id, logprob: logprob ?? 0)
+      flush(id: id, logprob: logprob ?? 0, into: &events)
       text += marker.rawValue
       if let pieces = parser?.push(marker) {
-        events += self.events(pieces, id: id, logprob: logprob ?? 0)
+        add(pieces, id: id, logprob: logprob ?? 0, to: &events)
       }
     } else {
       let (piece, found) = filter.push(decoder.push(id))
-      events = take(piece, id: id, logprob: logprob ?? 0)
+      take(piece, id: id, logprob: logprob ?? 0, into: &events)
       match = found
     }
-    if let logprob, events.isEmpty { events = [.text("", id: id, logprob: logprob)] }
-    return (events, match.map { stops[$0] })
+    if let logprob, events.count == before { events.append(.text("", id: id, logprob: logprob)) }
+    return match.map { stops[$0] }
   }
 
   /// Whether the request wants no more than what was written.
   var isOver: Bool { chat?.isSingleCall == true && parser?.hasCompleteCall == true }
 
-  /// The end: what was held back, unless a stop text was found.
-  mutating func finish(isStopped: Bool) -> [RunEvent] {
-    let events = isStopped ? [] : flush(id: -1, logprob: 0)
-    guard let pieces = parser?.finish() else { return events }
-    return events + self.events(pieces, id: -1, logprob: 0)
+  /// The end: adds what was held back, unless a stop text was found.
+  mutating func finish(isStopped: Bool, into events: inout [RunEvent]) {
+    if !isStopped { flush(id: -1, logprob: 0, into: &events) }
+    if let pieces = parser?.finish() { add(pieces, id: -1, logprob: 0, to: &events) }
   }
 
   /// Tells a finished result what was said.
@@ -63,26 +64,33 @@ struct AnswerWriter {
     if let chat { result.conclude(chat, parser?.answer) }
   }
 
-  private mutating func flush(id: Int32, logprob: Float) -> [RunEvent] {
+  private mutating func flush(id: Int32, logprob: Float, into events: inout [RunEvent]) {
     let (piece, _) = filter.push(decoder.finish())
-    return take(piece + filter.finish(), id: id, logprob: logprob)
+    take(piece + filter.finish(), id: id, logprob: logprob, into: &events)
   }
 
-  private mutating func take(_ piece: String, id: Int32, logprob: Float) -> [RunEvent] {
-    guard !piece.isEmpty else { return [] }
+  private mutating func take(
+    _ piece: String, id: Int32, logprob: Float, into events: inout [RunEvent]
+  ) {
+    guard !piece.isEmpty else { return }
     text += piece
-    guard let pieces = parser?.push(piece) else { return [.text(piece, id: id, logprob: logprob)] }
-    return events(pieces, id: id, logprob: logprob)
+    guard let pieces = parser?.push(piece) else {
+      return events.append(.text(piece, id: id, logprob: logprob))
+    }
+    add(pieces, id: id, logprob: logprob, to: &events)
   }
 
-  private func events(_ pieces: [AnswerPiece], id: Int32, logprob: Float) -> [RunEvent] {
-    pieces.map { piece in
+  private func add(
+    _ pieces: [AnswerPiece], id: Int32, logprob: Float, to events: inout [RunEvent]
+  ) {
+    for piece in pieces {
       switch piece {
-      case .content(let text): .text(text, id: id, logprob: logprob)
-      case .reasoning(let text): .reasoning(text, id: id, logprob: logprob)
-      case .call(let index, let call, let name): .call(index: index, id: call, name: name)
+      case .content(let text): events.append(.text(text, id: id, logprob: logprob))
+      case .reasoning(let text): events.append(.reasoning(text, id: id, logprob: logprob))
+      case .call(let index, let call, let name):
+        events.append(.call(index: index, id: call, name: name))
       case .arguments(let index, let text):
-        .arguments(index: index, text, id: id, logprob: logprob)
+        events.append(.arguments(index: index, text, id: id, logprob: logprob))
       }
     }
   }

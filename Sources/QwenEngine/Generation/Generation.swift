@@ -107,7 +107,7 @@ struct Generation {
     startSeconds = monotonicSeconds()
     row = 0
     state = .choosing
-    pending += writer.begin()
+    writer.begin(into: &pending)
     if let shared = model.prefixCache { conversation.leave(to: shared) }
   }
 
@@ -132,9 +132,7 @@ struct Generation {
     result.ids.append(id)
     let entry = scored?(id)
     if let entry { result.logprobs?.append(entry) }
-    let (events, stop) = writer.push(id, logprob: entry?.logprob)
-    pending += events
-    if let stop {
+    if let stop = writer.push(id, logprob: entry?.logprob, into: &pending) {
       result.match = .text(stop)
       return finish(.stop)
     }
@@ -177,7 +175,7 @@ struct Generation {
     result.decodeSeconds = monotonicSeconds() - startSeconds
     result.speculation = drafter.map { ($0.steps, $0.drafted, $0.accepted) }
     let isStopped = if case .text? = result.match { true } else { false }
-    pending += writer.finish(isStopped: isStopped)
+    writer.finish(isStopped: isStopped, into: &pending)
     writer.conclude(&result)
     pending.append(.done(result))
   }

@@ -14,6 +14,8 @@ struct Candidates {
 
   private(set) var items: [Candidate] = []
   private var largest: [Float] = []
+  /// For filters that sort; keeps its memory.
+  private var heap: [Candidate] = []
 
   /// Sum of the weights.
   var total: Double { items.reduce(0) { $0 + $1.weight } }
@@ -72,21 +74,23 @@ struct Candidates {
   /// Keeps the fewest tokens whose probabilities reach `mass`, at least one.
   mutating func keepTop(mass: Double) {
     let wanted = mass * total
-    var heap = items
+    swap(&heap, &items)
     items.removeAll(keepingCapacity: true)
-    for parent in stride(from: heap.count / 2 - 1, through: 0, by: -1) { sink(&heap, parent) }
+    for parent in stride(from: heap.count / 2 - 1, through: 0, by: -1) {
+      Self.sink(&heap, parent)
+    }
     var sum = 0.0
     while let best = heap.first, items.isEmpty || sum < wanted {
       items.append(best)
       sum += best.weight
       heap.swapAt(0, heap.count - 1)
       heap.removeLast()
-      sink(&heap, 0)
+      Self.sink(&heap, 0)
     }
   }
 
   /// Restores the order of a heap whose likeliest token, of equals the one of lowest id, comes first.
-  private func sink(_ heap: inout [Candidate], _ start: Int) {
+  private static func sink(_ heap: inout [Candidate], _ start: Int) {
     func precedes(_ a: Candidate, _ b: Candidate) -> Bool {
       a.logit > b.logit || (a.logit == b.logit && a.id < b.id)
     }

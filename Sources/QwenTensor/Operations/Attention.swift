@@ -78,12 +78,10 @@ extension Compute {
     guard query.columns == out.columns, query.tokens == out.tokens else {
       throw .shape("attention of \(query.columns) into \(out.columns)")
     }
-    for span in spans {
-      try parallel(
-        AttentionJob(
-          compute: self, query: query, out: out, shape: shape, layer: layer, span: span,
-          scratch: scratch))
-    }
+    try parallel(
+      SpansJob(
+        compute: self, query: query, out: out, shape: shape, layer: layer, spans: spans,
+        scratch: scratch))
   }
 }
 

@@ -34,12 +34,18 @@ struct AttentionJob: ParallelJob {
   let span: SequenceSpan
   let scratch: AttentionScratch
 
-  func run(part: Int, of count: Int) {
+  func run(part: Int, of count: Int) { run(part: part, of: count, before: 0) }
+
+  /// The share of part `part` where `before` units of other sequences are dealt out before these. Returns the
+  /// units of both.
+  @discardableResult
+  func run(part: Int, of count: Int, before: Int) -> Int {
     let group = shape.queryHeads / shape.kvHeads
     let blockTokens = max(1, scratch.queriesAPart / group)
     let blocks = (span.rows.count + blockTokens - 1) / blockTokens
-    var unit = part
-    while unit < blocks * shape.kvHeads, !compute.control.shouldStop {
+    let units = blocks * shape.kvHeads
+    var unit = (part - before % count + count) % count
+    while unit < units, !compute.control.shouldStop {
       let (block, head) = unit.quotientAndRemainder(dividingBy: shape.kvHeads)
       let first = block * blockTokens
       attend(
@@ -47,6 +53,7 @@ struct AttentionJob: ParallelJob {
         part: part)
       unit += count
     }
+    return before + units
   }
 
   private func attend(head: Int, group: Int, tokens: Range<Int>, part: Int) {
@@ -111,5 +118,26 @@ struct AttentionJob: ParallelJob {
     let scale = 1 / Float(shape.headDim).squareRoot()
     guard let start = span.logScaleStart, start > 1, position + 1 > start else { return scale }
     return scale * Float(log(Double(position + 1)) / log(Double(start)))
+  }
+}
+
+/// Attention of several sequences in one parallel region.
+struct SpansJob: ParallelJob {
+  let compute: Compute
+  let query: Rows
+  let out: Rows
+  let shape: AttentionShape
+  let layer: Int
+  let spans: [SequenceSpan]
+  let scratch: AttentionScratch
+
+  func run(part: Int, of count: Int) {
+    var units = 0
+    for span in spans {
+      units = AttentionJob(
+        compute: compute, query: query, out: out, shape: shape, layer: layer, span: span,
+        scratch: scratch
+      ).run(part: part, of: count, before: units)
+    }
   }
 }

@@ -3,32 +3,33 @@ internal import CQwenKernels
 extension Compute {
   /// y = W x + b for each token.
   package func multiply(_ w: Linear, _ x: Rows, into y: Rows) throws(TensorError) {
-    try product(x, [.init(w, y)], .store)
+    try product(x, Outputs(.init(w, y)), .store)
   }
 
   /// Three products of the same activations in one parallel region: queries, keys and values.
   package func multiply(
     _ x: Rows, _ a: (Linear, Rows), _ b: (Linear, Rows), _ c: (Linear, Rows)
   ) throws(TensorError) {
-    try product(x, [.init(a.0, a.1), .init(b.0, b.1), .init(c.0, c.1)], .store)
+    try product(x, Outputs(.init(a.0, a.1), .init(b.0, b.1), .init(c.0, c.1)), .store)
   }
 
   /// residual += W x + b.
   package func multiplyAdd(_ w: Linear, _ x: Rows, into residual: Rows) throws(TensorError) {
-    try product(x, [.init(w, residual)], .add)
+    try product(x, Outputs(.init(w, residual)), .add)
   }
 
   /// out = silu(G x) * (U x), the first half of a gated MLP; `up` [T, I] is scratch.
   package func multiplyGated(
     gate: Linear, up: Linear, _ x: Rows, out: Rows, scratch: Rows
   ) throws(TensorError) {
-    try product(x, [.init(gate, out), .init(up, scratch)], .gate)
+    try product(x, Outputs(.init(gate, out), .init(up, scratch)), .gate)
   }
 
   private func product(
-    _ x: Rows, _ outputs: [Output], _ mode: ProductJob.Mode
+    _ x: Rows, _ outputs: Outputs, _ mode: ProductJob.Mode
   ) throws(TensorError) {
-    for output in outputs {
+    for index in 0..<outputs.count {
+      let output = outputs[index]
       let w = output.linear.weight
       guard w.columns == x.columns, w.rows == output.rows.columns,
         x.tokens == output.rows.tokens, x.tokens <= maximumTokens,
@@ -41,7 +42,7 @@ extension Compute {
     }
     guard x.tokens > 0 else { return }
     let order = outputs[0].linear.order
-    guard outputs.allSatisfy({ $0.linear.order === order }) else {
+    for index in 1..<outputs.count where outputs[index].linear.order !== order {
       return try separately(x, outputs, mode)
     }
     if let order {
@@ -53,16 +54,18 @@ extension Compute {
 
   /// Products whose matrices want their inputs in several orders, one after the other.
   private func separately(
-    _ x: Rows, _ outputs: [Output], _ mode: ProductJob.Mode
+    _ x: Rows, _ outputs: Outputs, _ mode: ProductJob.Mode
   ) throws(TensorError) {
-    for output in outputs { try product(x, [output], mode == .add ? .add : .store) }
+    for index in 0..<outputs.count {
+      try product(x, Outputs(outputs[index]), mode == .add ? .add : .store)
+    }
     guard mode == .gate else { return }
     try perToken(GateJob(gate: outputs[0].rows, up: outputs[1].rows), tokens: x.tokens)
   }
 
   /// The same with inputs in the order that the matrices want; they share one.
   private func ordered(
-    _ x: Rows, _ order: InputOrder, _ outputs: [Output], _ mode: ProductJob.Mode
+    _ x: Rows, _ order: InputOrder, _ outputs: Outputs, _ mode: ProductJob.Mode
   ) throws(TensorError) {
     let sorted = try Rows(try gathered(), tokens: x.tokens, columns: x.columns)
     try perToken(GatherJob(order: order, x: x, sorted: sorted), tokens: x.tokens)
@@ -70,9 +73,9 @@ extension Compute {
   }
 
   private func compute(
-    _ x: Rows, _ outputs: [Output], _ mode: ProductJob.Mode
+    _ x: Rows, _ outputs: Outputs, _ mode: ProductJob.Mode
   ) throws(TensorError) {
-    if !isExact, outputs.contains(where: { unsafe $0.linear.weight.format.blockProduct != nil }) {
+    if !isExact, outputs.takesBlocks {
       try perToken(QuantizeJob(compute: self, x: x), tokens: x.tokens)
     }
     try parallel(ProductJob(compute: self, x: x, outputs: outputs, mode: mode))
@@ -115,6 +118,36 @@ private struct GatherJob: ParallelJob {
   }
 }
 
+/// One to three matrices that share their activations; in place, so that a product allocates nothing.
+struct Outputs: Sendable {
+  private let first: Output
+  private let second: Output?
+  private let third: Output?
+
+  init(_ first: Output, _ second: Output? = nil, _ third: Output? = nil) {
+    (self.first, self.second, self.third) = (first, second, third)
+  }
+
+  var count: Int { third != nil ? 3 : second != nil ? 2 : 1 }
+
+  /// Output `index` < `count`.
+  subscript(index: Int) -> Output {
+    switch index {
+    case 1: second ?? first
+    case 2: third ?? first
+    default: first
+    }
+  }
+
+  /// Whether any of the matrices multiplies 8-bit blocks.
+  var takesBlocks: Bool {
+    for index in 0..<count where unsafe self[index].linear.weight.format.blockProduct != nil {
+      return true
+    }
+    return false
+  }
+}
+
 /// Quantises activations to 8-bit blocks, a share of the tokens a part.
 private struct QuantizeJob: ParallelJob {
   let compute: Compute
@@ -136,7 +169,7 @@ private struct ProductJob: ParallelJob {
 
   let compute: Compute
   let x: Rows
-  let outputs: [Output]
+  let outputs: Outputs
   let mode: Mode
 
   /// Multiplications between two looks at the control word: under a millisecond on one core.
@@ -147,7 +180,8 @@ private struct ProductJob: ParallelJob {
   func run(part: Int, of count: Int) {
     switch mode {
     case .store:
-      for output in outputs {
+      for index in 0..<outputs.count {
+        let output = outputs[index]
         forEachBlock(rows: output.linear.weight.rows, part, count) { rows in
           multiply(output.linear, rows, into: output.rows, part: part)
         }

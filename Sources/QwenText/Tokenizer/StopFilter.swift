@@ -53,18 +53,21 @@ package struct StopFilter: Sendable {
     if stops.isEmpty { return (text, nil) }
     for byte in text.utf8 {
       held.append(byte)
-      var longest: Stop? = nil
+      var (longest, length) = (0, 0)
       for index in stops.indices where stops[index].read(byte) {
-        if stops[index].bytes.count > longest?.bytes.count ?? 0 { longest = stops[index] }
+        if stops[index].bytes.count > length {
+          (longest, length) = (index, stops[index].bytes.count)
+        }
       }
-      if let longest {
-        hit = longest.index
-        let emit = String(decoding: held.dropLast(longest.bytes.count), as: UTF8.self)
+      if length > 0 {
+        hit = stops[longest].index
+        let emit = String(decoding: held.dropLast(length), as: UTF8.self)
         held = []
-        return (emit, longest.index)
+        return (emit, hit)
       }
     }
-    let keep = stops.map(\.matched).max() ?? 0
+    var keep = 0
+    for index in stops.indices { keep = max(keep, stops[index].matched) }
     let emit = String(decoding: held.dropLast(keep), as: UTF8.self)
     held.removeFirst(held.count - keep)
     return (emit, nil)

@@ -6,6 +6,8 @@ package struct StreamingDecoder: Sendable {
   private let skipSpecial: Bool
   /// At most 3 bytes between pushes: the beginning of a character.
   private var pending: [UInt8] = []
+  /// Characters on their way out; keeps its memory.
+  private var ready: [UInt8] = []
 
   /// With `skipSpecial` control tokens give no text; `<think>` and its like still do.
   package init(tokenizer: Tokenizer, skipSpecial: Bool) {
@@ -26,27 +28,33 @@ package struct StreamingDecoder: Sendable {
   package mutating func finish() -> String { take(isLast: true) }
 
   private mutating func take(isLast: Bool) -> String {
-    var bytes: [UInt8] = []
-    bytes.reserveCapacity(pending.count)
-    var index = 0
-    // A copy of the array, not of its storage: the span must not hold on to `self`.
-    let held = pending
+    ready.removeAll(keepingCapacity: true)
+    let read = Self.cut(pending, isLast: isLast, into: &ready)
+    pending.removeFirst(read)
+    return String(decoding: ready, as: UTF8.self)
+  }
+
+  /// Appends the whole characters at the front of `held` to `ready`, and how many bytes of it they took.
+  private static func cut(_ held: [UInt8], isLast: Bool, into ready: inout [UInt8]) -> Int {
     let span = held.span
-    scan: while index < span.count {
+    var index = 0
+    while index < span.count {
       switch UTF8Text.unit(span, index) {
       case .whole(let width):
-        for offset in 0..<width { bytes.append(span[index + offset]) }
+        for offset in 0..<width { ready.append(span[index + offset]) }
         index += width
       case .broken(let width):
-        bytes.append(contentsOf: [0xEF, 0xBF, 0xBD])
+        ready.append(contentsOf: replacement)
         index += width
       case .incomplete(let width):
-        if !isLast { break scan }
-        bytes.append(contentsOf: [0xEF, 0xBF, 0xBD])
+        if !isLast { return index }
+        ready.append(contentsOf: replacement)
         index += width
       }
     }
-    pending.removeFirst(index)
-    return String(decoding: bytes, as: UTF8.self)
+    return index
   }
+
+  /// U+FFFD.
+  private static let replacement: [UInt8] = [0xEF, 0xBF, 0xBD]
 }

@@ -21,10 +21,11 @@ LIBQWEN_LIBRARY if that is set, else from inside the package, else through the s
 from __future__ import annotations
 
 import ctypes as _ctypes
-from typing import Any, Dict
+from typing import Any, Callable, Dict, Optional
 
 from . import _native
 from ._version import __version__
+from .batch import Batch
 from .compat import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -60,6 +61,7 @@ from .errors import (
 )
 from .model import Model
 from .results import Event, EventKind, Reply, Result, ToolCall
+from .sampler import Sampler
 from .session import Session
 from .stream import Stream
 
@@ -67,6 +69,7 @@ __all__ = [
     "AutoConfig",
     "AutoModelForCausalLM",
     "AutoTokenizer",
+    "Batch",
     "BatchEncoding",
     "BitsAndBytesConfig",
     "CausalLM",
@@ -94,6 +97,7 @@ __all__ = [
     "QwenUnsupportedError",
     "Reply",
     "Result",
+    "Sampler",
     "Session",
     "Stream",
     "Tasks",
@@ -104,6 +108,7 @@ __all__ = [
     "describe",
     "library_version",
     "pipeline",
+    "set_log",
 ]
 
 
@@ -118,7 +123,7 @@ def library_version() -> str:
 
 
 def describe(what: str) -> Dict[str, Any]:
-    """What the library can do: "build", "cpu", "formats", "models", "options" or "errors".
+    """What the library can do: "build", "cpu", "formats", "models", "options", "errors" or "metrics".
 
     Raises:
         QwenArgumentError: another word.
@@ -126,3 +131,25 @@ def describe(what: str) -> Dict[str, Any]:
     library, out = _native.library(), _ctypes.c_void_p()
     library.call("qwen_describe", what.encode("utf-8"), _ctypes.byref(out))
     return library.take_json(out)
+
+
+_log_callback: Any = None
+
+
+def set_log(callback: Optional[Callable[[int, str], Any]], level: int = 3) -> None:
+    """Sends the library's log to `callback`; None, the beginning, sends nothing.
+
+    Args:
+        callback: called with level and line, on any thread; it must not use this package.
+        level: 1 errors of the library, 2 failed calls, 3 openings and closings, 4 each run.
+    """
+    global _log_callback
+
+    def forward(line_level: int, line: bytes, user: Any) -> None:
+        if callback is not None:
+            callback(line_level, line.decode("utf-8", "replace"))
+
+    made = _native.LogCallback(forward) if callback is not None else _native.LogCallback()
+    _native.library().functions.qwen_set_log(made, None, level)
+    # The one before may still be called by another thread for a moment: keep both.
+    _log_callback = (made, _log_callback[0] if _log_callback else None)

@@ -32,7 +32,7 @@ STOP = 1
 CANCEL = 2
 
 #: The interface version this package was written for; a library may be newer, never older.
-ABI_VERSION = 1
+ABI_VERSION = 2
 
 _NAMES = ("libqwen.so.0", "libqwen.so")
 
@@ -57,6 +57,10 @@ EventCallback = ctypes.CFUNCTYPE(ctypes.c_int32, EventPointer, ctypes.c_void_p)
 ProgressCallback = ctypes.CFUNCTYPE(
     ctypes.c_int32, ctypes.c_char_p, ctypes.c_double, ctypes.c_void_p
 )
+BatchCallback = ctypes.CFUNCTYPE(
+    ctypes.c_int32, ctypes.c_int64, EventPointer, ctypes.c_void_p
+)
+LogCallback = ctypes.CFUNCTYPE(None, ctypes.c_int32, ctypes.c_char_p, ctypes.c_void_p)
 
 _handle = ctypes.c_void_p
 _handle_out = ctypes.POINTER(ctypes.c_void_p)
@@ -99,6 +103,34 @@ _SIGNATURES: Dict[str, Tuple[Any, List[Any]]] = {
     "qwen_next": (_status, [_handle, ctypes.c_int64, ctypes.POINTER(EventPointer)]),
     "qwen_render": (_status, [_handle, _text, _ids, _size, _size_out, _text_out]),
     "qwen_logits": (_status, [_handle, _ids, _size, _size, _floats, _size, _size_out]),
+    "qwen_set_log": (None, [LogCallback, _user, ctypes.c_int32]),
+    "qwen_token_text": (
+        _status,
+        [_handle, ctypes.c_int32, ctypes.c_char_p, _size, _size_out],
+    ),
+    "qwen_session_tokens": (_status, [_handle, _ids, _size, _size_out]),
+    "qwen_session_rewind": (_status, [_handle, _size]),
+    "qwen_session_fork": (_status, [_handle_out, _handle]),
+    "qwen_session_save": (_status, [_handle, _text]),
+    "qwen_session_save_buffer": (_status, [_handle, ctypes.c_char_p, _size, _size_out]),
+    "qwen_session_load": (_status, [_handle, _text]),
+    "qwen_session_load_buffer": (_status, [_handle, ctypes.c_char_p, _size]),
+    "qwen_session_set_draft": (_status, [_handle, _handle]),
+    "qwen_session_feed": (_status, [_handle, _ids, _size]),
+    "qwen_session_logits": (_status, [_handle, ctypes.c_int64, _floats, _size, _size_out]),
+    "qwen_embed": (_status, [_handle, _text, _size, _text, _floats, _size, _size_out]),
+    "qwen_sampler_open": (_status, [_handle_out, _handle, _text]),
+    "qwen_sampler_distribution": (
+        _status,
+        [_handle, _ids, _size, _floats, _size, _ids, _floats, _size, _size_out],
+    ),
+    "qwen_sampler_sample": (_status, [_handle, _ids, _size, _floats, _size, _ids]),
+    "qwen_sampler_close": (None, [_handle]),
+    "qwen_batch_open": (_status, [_handle_out, _handle, _text]),
+    "qwen_batch_submit": (_status, [_handle, _text, ctypes.POINTER(ctypes.c_int64)]),
+    "qwen_batch_step": (_status, [_handle, BatchCallback, _user, _size_out]),
+    "qwen_batch_cancel": (_status, [_handle, ctypes.c_int64]),
+    "qwen_batch_close": (None, [_handle]),
     "qwen_score": (_status, [_handle, _ids, _size, _floats, _size, _size_out]),
 }
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 from . import _native
+from .batch import Batch
 from .errors import QwenBufferError
 from .handles import Owned
 from .interrupts import interruptible
@@ -221,6 +222,14 @@ class Model(Owned):
         """Token ids to bytes as they are, which need not be UTF-8. Errors as `detokenize`."""
         return self._bytes(ids, {"skip_special": skip_special, "errors": "bytes"})
 
+    def token_bytes(self, id: int) -> bytes:
+        """The bytes of one token, which need not be UTF-8; empty for a token without text.
+
+        Raises:
+            QwenArgumentError: no such token.
+        """
+        return self.detokenize_bytes([id])
+
     def token_id(self, text: Union[str, bytes]) -> Optional[int]:
         """The id of the token with exactly this text, control tokens included, or None."""
         data = text.encode("utf-8") if isinstance(text, str) else text
@@ -287,6 +296,43 @@ class Model(Owned):
     def session(self, **options: Any) -> Session:
         """Opens a session; see `Session`."""
         return Session(self, **options)
+
+    def generate_batch(
+        self,
+        requests: Sequence[Union[str, Mapping[str, Any]]],
+        *,
+        max_sequences: int = 8,
+        context: Optional[int] = None,
+        **options: Any,
+    ) -> List[Result]:
+        """Answers many requests together, one pass over the weights for all of them.
+
+        Each answer is the one that `generate` or `chat` would give by itself, to the bit.
+
+        Args:
+            requests: prompts, or requests as dictionaries with "prompt", "prompt_ids", "messages" or
+                "query" and options of their own.
+            max_sequences: how many are answered at once.
+            context: tokens of each; None is the default of a session.
+            **options: for all requests that do not say otherwise.
+
+        Returns:
+            The results, in the order of the requests.
+
+        Raises:
+            QwenError: that of the first request that failed.
+        """
+        with Batch(self, max_sequences=max_sequences, context=context) as batch:
+            numbers = []
+            for request in requests:
+                own = {"prompt": request} if isinstance(request, str) else dict(request)
+                numbers.append(batch.submit({**options, **own}))
+            ended = dict(batch.run())
+        for number in numbers:
+            outcome = ended[number]
+            if not isinstance(outcome, Result):
+                raise outcome
+        return [ended[number] for number in numbers]
 
     def generate(
         self, prompt: Prompt, *, on_event: Optional[EventCallback] = None, **options: Any

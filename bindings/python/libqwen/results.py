@@ -138,6 +138,16 @@ class Result:
         return dict(self.raw.get("effective_options") or {})
 
     @property
+    def speculation(self) -> Dict[str, int]:
+        """Steps with guesses, tokens drafted, tokens accepted; empty without ``speculative``."""
+        return dict(self.raw.get("speculation") or {})
+
+    @property
+    def replay(self) -> Dict[str, Any]:
+        """Library, model, options and the whole request: what makes the same answer again."""
+        return dict(self.raw.get("replay") or {})
+
+    @property
     def message(self) -> Optional[Dict[str, Any]]:
         """Chat: the answer as a message, else None: role, content, reasoning_content and tool_calls as
         OpenAI's messages have them. Append it to the messages before the results of the tools."""

@@ -21,9 +21,9 @@ from typing import (
 
 from . import _native
 from .errors import QwenArgumentError, QwenCancelledError, QwenError
-from .handles import Owned
 from .interrupts import interruptible
 from .results import Event, EventKind, Reply, Result
+from .state import SessionState
 from .stream import WAIT_MILLISECONDS, Stream, copy_event
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ History = Iterable[Sequence[str]]
 EventCallback = Callable[[Event], Optional[int]]
 
 
-class Session(Owned):
+class Session(SessionState):
     """One conversation: its cached keys and values, its position, its random generator.
 
     A context manager; `close` is idempotent. A run continues what the session has cached: what a chat
