@@ -52,9 +52,10 @@ contract-test: all models
 	Tests/ContractTests/run.sh build/lib/libqwen.so $(SMOLLM2)
 	Tests/ContractTests/old_cpu.sh build/bin/qwen Tests/Fixtures/tiny
 
-.cache/venv/bin/pytest: Tests/Tools/requirements.txt | .cache
+.cache/venv/bin/pytest: Tests/Tools/requirements.txt Tests/Tools/requirements-integrations.txt | .cache
 	python3 -m venv .cache/venv
-	.cache/venv/bin/pip install --quiet -r Tests/Tools/requirements.txt
+	.cache/venv/bin/pip install --quiet -r Tests/Tools/requirements.txt -r Tests/Tools/requirements-integrations.txt
+	touch $@
 
 python-test: all models .cache/venv/bin/pytest
 	cd bindings/python && $(WITH_LIBRARY) $(PYTHON) -m pytest -q
