@@ -31,9 +31,15 @@ extension Subcommand {
       throw .general("the text has \(ids.count) tokens; at least 2 are needed to score one")
     }
     var rows: [(name: String, scores: [Scores])] = []
+    // Within the trained length none of the rules does anything: one row's cells are every row's.
+    let trained = try readAnswer(try model.info())["trained_context"]?.int ?? 0
     for (name, changes) in invocation.has("table") ? variants : [("", [])] {
       var scores: [Scores] = []
-      for window in lengths {
+      for (column, window) in lengths.enumerated() {
+        if let first = rows.first, window <= trained {
+          scores.append(first.scores[column])
+          continue
+        }
         var options = invocation.given
         for (key, value) in changes { options.set("session", key, to: value) }
         options.set("session", "context", to: .number(window))
