@@ -64,3 +64,52 @@ void qk_int8_encode(const float *values, void *target, size_t count) {
     row[HEAD + k] = is_code ? (uint8_t)(qk_bits_of(value + 0x1.8p23f) - 0x4b400000) : 0;
   }
 }
+
+// ---- Activations of LLM.int8() --------
+
+// From here on a value is an outlier.
+static const float threshold = 6;
+
+void qk_int8_quantize(const float *x, qk_a8_block *blocks, uint32_t *outliers, size_t count) {
+  // As integers, magnitudes are ordered: finite, infinity, NaN.
+  uint32_t most = 0;
+  for (size_t b = 0; b < count / 32; b++) {
+    uint32_t mask = 0;
+    for (size_t k = 0; k < 32; k++) {
+      const float half = qk_half_to_float(qk_float_to_half(x[32 * b + k]));
+      const uint32_t magnitude = qk_bits_of(half) & 0x7fffffff;
+      const int is_outlier = fabsf(half) >= threshold;
+      mask |= (uint32_t)is_outlier << k;
+      most = !is_outlier && magnitude > most ? magnitude : most;
+    }
+    outliers[b] = mask;
+  }
+  const float largest = qk_float_of(most);
+  const float factor = 127 / largest;
+  for (size_t b = 0; b < count / 32; b++) {
+    qk_a8_block *block = blocks + b;
+    block->scale = largest * inverse_127;
+    block->sum = 0;
+    for (size_t k = 0; k < 32; k++) {
+      const float half = qk_half_to_float(qk_float_to_half(x[32 * b + k]));
+      const float value = outliers[b] >> k & 1 ? 0 : half * factor;
+      const int is_code = fabsf(value) <= 127.5f;
+      const int32_t q = is_code ? (int32_t)(qk_bits_of(value + 0x1.8p23f) - 0x4b400000) : 0;
+      block->values[k] = (int8_t)(q > 127 ? 127 : q < -127 ? -127 : q);
+      block->sum += block->values[k];
+    }
+  }
+}
+
+void qk_int8_add_outliers(const void *weights, size_t row_bytes, size_t rows, size_t columns,
+                          const float *x, const uint32_t *outliers, float *y) {
+  for (size_t b = 0; b < columns / 32; b++) {
+    for (uint32_t left = outliers[b]; left != 0; left &= left - 1) {
+      const size_t k = 32 * b + (size_t)__builtin_ctz(left);
+      const uint8_t *row = weights;
+      for (size_t r = 0; r < rows; r++, row += row_bytes) {
+        y[r] = fmaf((float)(int8_t)row[HEAD + k] * largest_of(row) * inverse_127, x[k], y[r]);
+      }
+    }
+  }
+}

@@ -46,7 +46,7 @@ package final class Converter: Sendable {
       by: format.wholeGroups(matrix.rows))
     guard !overflow else { throw .memory(byteCount: Int.max) }
     let buffer = try Buffer(byteCount: count)
-    let step = Self.slabRows(columns: matrix.columns)
+    let step = format.isWrittenByRow ? Self.slabRows(columns: matrix.columns) : matrix.rows
     var first = 0
     while first < matrix.rows {
       let rows = first..<min(first + step, matrix.rows)

@@ -152,4 +152,63 @@ private func bytes(_ matrix: Matrix) -> [UInt8] {
     }
     #expect(try matrix.decoded().array() == fixture.floats("int8.values"))
   }
+
+  /// The product of the fixture's inputs, `chunk` tokens at a time.
+  private func product(_ matrix: Matrix, _ inputs: [Float], chunk: Int, threads: Int = 1) throws
+    -> [Float]
+  {
+    let buffer = try FloatBuffer(count: inputs.count)
+    buffer.pointer.update(from: inputs, count: inputs.count)
+    let tokens = inputs.count / 96
+    let x = try Rows(buffer, tokens: tokens, columns: 96)
+    let y = try Rows(FloatBuffer(count: tokens * 33), tokens: tokens, columns: 33)
+    let compute = try Compute(
+      threads: threads, isExact: false, control: RunControl(), maximumTokens: tokens,
+      maximumColumns: 96)
+    WorkerPool.shared.retain()
+    defer { WorkerPool.shared.release() }
+    try WorkerPool.shared.exclusive {
+      for first in stride(from: 0, to: tokens, by: chunk) {
+        let count = min(chunk, tokens - first)
+        try compute.multiply(
+          Linear(matrix), x.slice(first, count: count), into: y.slice(first, count: count))
+      }
+    }
+    return y.array()
+  }
+
+  @Test func `LLM int8 multiplies each row as bitsandbytes does, in any batch`() throws {
+    let matrix = try encode(fixture.halves("int8.source"), rows: 33, as: .int8)
+    let (inputs, wanted) = (try fixture.halves("int8.inputs"), try fixture.floats("int8.outputs"))
+    let weights = try fixture.floats("int8.values")
+    let outputs = try product(matrix, inputs, chunk: 7)
+    for token in 0..<7 {
+      for row in 0..<33 {
+        // bitsandbytes rounds the result, and weights of outliers, to half precision.
+        let wide = (0..<96).filter { inputs[token * 96 + $0].magnitude >= 6 }
+        let coarse = wide.reduce(Float(0)) {
+          $0 + (weights[row * 96 + $1] * inputs[token * 96 + $1]).magnitude
+        }
+        let value = wanted[token * 33 + row]
+        let limit = 0x1p-10 * (value.magnitude + coarse) + 0x1p-24
+        #expect((outputs[token * 33 + row] - value).magnitude <= limit, "\(token), \(row)")
+      }
+    }
+    for (chunk, threads) in [(1, 1), (2, 3), (5, 2)] {
+      let same = try product(matrix, inputs, chunk: chunk, threads: threads)
+      #expect(bits(same) == bits(outputs))
+    }
+  }
+
+  @Test func `LLM int8 shows what is no number`() throws {
+    let matrix = try encode(fixture.halves("int8.source"), rows: 33, as: .int8)
+    for bad in [Float.nan, .infinity, 1e30] {
+      var inputs = try fixture.halves("int8.inputs")
+      inputs[96 + 7] = bad
+      let outputs = try product(matrix, inputs, chunk: 7)
+      // Row 4 of the matrix has no weights to multiply: 0 times infinity is no number, times 1e30 it is 0.
+      #expect(outputs[33..<66].enumerated().allSatisfy { bad == 1e30 || !$0.element.isFinite })
+      #expect(outputs[0..<33].allSatisfy(\.isFinite) && outputs[66...].allSatisfy(\.isFinite))
+    }
+  }
 }

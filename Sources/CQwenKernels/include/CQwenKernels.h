@@ -76,6 +76,13 @@ typedef struct qk_a8_block {
 // scale of its block not finite, so that it shows in the result.
 void qk_a8_quantize(const float *x, qk_a8_block *blocks, size_t count);
 
+// Activations as LLM.int8() has them: one scale for all blocks of a token, from half precision; values of 6 and more,
+// either sign, are outliers: 0 in the blocks, a bit of `outliers` (count / 32 words) for each. Scalar only.
+void qk_int8_quantize(const float *x, qk_a8_block *blocks, uint32_t *outliers, size_t count);
+// y[r] += the outliers of one token times row r of weights in int8, in rising order of columns.
+void qk_int8_add_outliers(const void *weights, size_t row_bytes, size_t rows, size_t columns,
+                          const float *x, const uint32_t *outliers, float *y);
+
 // Products of blocked weights and 8-bit activations; columns a multiple of 32; token t at
 // x + t * x_stride (x_stride in blocks). Blocks are summed exactly in integers, then scaled and added in
 // rising block order in the format's fixed lane shape, alike for one token and for many.

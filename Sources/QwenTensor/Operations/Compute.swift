@@ -22,6 +22,7 @@ package final class Compute: @unchecked Sendable {
   private let decoded: FloatBuffer
   private let outputs: FloatBuffer
   private var sorted: FloatBuffer?
+  private var outlierBits: Buffer?
 
   /// Scratch for up to `maximumTokens` tokens of up to `maximumColumns` values.
   package init(
@@ -61,6 +62,14 @@ package final class Compute: @unchecked Sendable {
     if let sorted { return sorted }
     let made = try FloatBuffer(count: maximumTokens * maximumColumns)
     sorted = made
+    return made
+  }
+
+  /// Room for a bit for each activation, made when the first model wants it: row t has columns / 32 words.
+  func outliers() throws(TensorError) -> Buffer {
+    if let outlierBits { return outlierBits }
+    let made = try Buffer(byteCount: maximumTokens * maximumColumns / 8)
+    outlierBits = made
     return made
   }
 

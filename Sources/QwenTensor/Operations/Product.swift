@@ -42,7 +42,12 @@ extension Compute {
     }
     guard x.tokens > 0 else { return }
     let order = outputs[0].linear.order
-    for index in 1..<outputs.count where outputs[index].linear.order !== order {
+    let hasOutliers = unsafe outputs[0].linear.weight.format.outlierProduct != nil
+    for index in 1..<outputs.count {
+      let other = outputs[index].linear
+      if other.order === order, unsafe (other.weight.format.outlierProduct != nil) == hasOutliers {
+        continue
+      }
       return try separately(x, outputs, mode)
     }
     if let order {
@@ -52,7 +57,7 @@ extension Compute {
     }
   }
 
-  /// Products whose matrices want their inputs in several orders, one after the other.
+  /// Products whose matrices want their inputs in several orders or roundings, one after the other.
   private func separately(
     _ x: Rows, _ outputs: Outputs, _ mode: ProductJob.Mode
   ) throws(TensorError) {
@@ -75,10 +80,16 @@ extension Compute {
   private func compute(
     _ x: Rows, _ outputs: Outputs, _ mode: ProductJob.Mode
   ) throws(TensorError) {
-    if !isExact, outputs.takesBlocks {
+    var outliers: Buffer?
+    if !isExact, unsafe outputs[0].linear.weight.format.outlierProduct != nil {
+      let bits = try self.outliers()
+      try perToken(RowQuantizeJob(compute: self, x: x, outliers: bits), tokens: x.tokens)
+      outliers = bits
+    } else if !isExact, outputs.takesBlocks {
       try perToken(QuantizeJob(compute: self, x: x), tokens: x.tokens)
     }
-    try parallel(ProductJob(compute: self, x: x, outputs: outputs, mode: mode))
+    try parallel(
+      ProductJob(compute: self, x: x, outputs: outputs, mode: mode, outliers: outliers))
   }
 }
 
@@ -161,6 +172,26 @@ private struct QuantizeJob: ParallelJob {
   }
 }
 
+/// The bits of outliers of one token.
+private func outlierWords(_ bits: Buffer, _ x: Rows, _ token: Int) -> UnsafeMutablePointer<UInt32> {
+  unsafe bits.address.assumingMemoryBound(to: UInt32.self) + token * (x.columns / 32)
+}
+
+/// Rounds activations as LLM.int8() does, a share of the tokens a part.
+private struct RowQuantizeJob: ParallelJob {
+  let compute: Compute
+  let x: Rows
+  let outliers: Buffer
+
+  func run(part: Int, of count: Int) {
+    for token in share(x.tokens, part: part, of: count) {
+      unsafe qk_int8_quantize(
+        x.row(token), compute.blockPointer + token * (x.columns / 32),
+        outlierWords(outliers, x, token), x.columns)
+    }
+  }
+}
+
 /// Products of one set of activations with up to three matrices, a static share of the rows a part.
 ///
 /// Between row blocks of about a millisecond it looks at the control word.
@@ -171,6 +202,8 @@ private struct ProductJob: ParallelJob {
   let x: Rows
   let outputs: Outputs
   let mode: Mode
+  /// Set where outliers are multiplied apart.
+  let outliers: Buffer?
 
   /// Multiplications between two looks at the control word: under a millisecond on one core.
   private static let blockWork = 16_000_000
@@ -251,6 +284,12 @@ private struct ProductJob: ParallelJob {
       unsafe product(
         source, w.rowBytes, rows.count, w.columns, compute.blockPointer, x.columns / 32, x.tokens,
         y, stride)
+      guard let outliers, let addOutliers = unsafe w.format.outlierProduct else { return }
+      for token in 0..<x.tokens {
+        unsafe addOutliers(
+          source, w.rowBytes, rows.count, w.columns, x.row(token),
+          outlierWords(outliers, x, token), y + token * stride)
+      }
     } else if let product = unsafe w.format.floatProduct, compute.blas == nil {
       unsafe product(
         source, w.rowBytes, rows.count, w.columns, x.row(0), x.stride, x.tokens, y, stride)

@@ -30,6 +30,8 @@ package struct StorageFormat: Sendable {
   @unsafe package let floatProduct: FloatProduct?
   /// Product with 8-bit activations, or nil where they are not worth it.
   @unsafe package let blockProduct: BlockProduct?
+  /// Adds what `blockProduct` leaves out where activations are rounded as LLM.int8() does; nil for all other formats.
+  @unsafe let outlierProduct: OutlierProduct?
   /// Set where rows lie in groups; `decode` and `encode` are then those of a row by itself.
   package let interleaving: Interleaving?
 
@@ -55,13 +57,20 @@ package struct StorageFormat: Sendable {
       UnsafeMutablePointer<Float>?, Int
     ) -> Void
 
+  typealias OutlierProduct =
+    @convention(c) (
+      UnsafeRawPointer?, Int, Int, Int, UnsafePointer<Float>?, UnsafePointer<UInt32>?,
+      UnsafeMutablePointer<Float>?
+    ) -> Void
+
   /// What a format lacks is left out; see the properties.
   @unsafe init(
     name: String, ggmlType: UInt32? = nil, safetensorsType: String? = nil, blockElements: Int,
     blockBytes: Int, rowHead: @escaping @Sendable (_ columns: Int) -> Int = { _ in 0 },
     decode: @escaping Decode, encode: Encode? = nil, encodeBest: EncodeBest? = nil,
     encodeMatrix: EncodeMatrix? = nil, floatProduct: FloatProduct? = nil,
-    blockProduct: BlockProduct? = nil, interleaving: Interleaving? = nil
+    blockProduct: BlockProduct? = nil, outlierProduct: OutlierProduct? = nil,
+    interleaving: Interleaving? = nil
   ) {
     self.name = name
     self.ggmlType = ggmlType
@@ -75,6 +84,7 @@ package struct StorageFormat: Sendable {
     unsafe self.encodeMatrix = encodeMatrix
     unsafe self.floatProduct = floatProduct
     unsafe self.blockProduct = blockProduct
+    unsafe self.outlierProduct = outlierProduct
     self.interleaving = interleaving
   }
 
@@ -86,6 +96,9 @@ package struct StorageFormat: Sendable {
 
   /// Whether anything writes this format.
   package var isWritable: Bool { unsafe encode != nil || encodeMatrix != nil }
+
+  /// Whether rows are encoded one by one, so that a matrix may be written in slabs.
+  package var isWrittenByRow: Bool { unsafe encodeMatrix == nil }
 
   /// The format of a GGUF type number.
   package static func ggml(_ type: UInt32) -> StorageFormat? {
