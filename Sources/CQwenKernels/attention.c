@@ -5,11 +5,23 @@
 // element is multiplied by the correction and takes fma(weight, value, element) position by
 // position.
 #include "exp.h"
-#include "lanes.h"
+#include "kv.h"
 #include "twins.h"
 
-QK_INLINE void page_scalar(qk_load *load, size_t bytes, const float *q, size_t q_stride,
-                           size_t queries, const uint8_t *keys, const uint8_t *values, size_t dim,
+// The product of a query and the key of one position, in 8 lanes as in lanes.h.
+QK_INLINE float score_of(qk_kv element, const uint8_t *keys, size_t dim, size_t position,
+                         const float *q) {
+  float lanes[8] = {0};
+  for (size_t k = 0; k < (dim + 7) / 8 * 8; k++) {
+    const int inside = k < dim;
+    lanes[k % 8] = fmaf(inside ? qk_kv_value(element, keys, dim, position, k) : 0,
+                        inside ? q[k] : 0, lanes[k % 8]);
+  }
+  return qk_sum_lanes(lanes);
+}
+
+QK_INLINE void page_scalar(qk_kv element, const float *q, size_t q_stride, size_t queries,
+                           const uint8_t *keys, const uint8_t *values, size_t dim,
                            const int32_t *first, const int32_t *visible, float *maximum,
                            float *sum, float *out, size_t out_stride) {
   float weights[QK_PAGE_POSITIONS];
@@ -22,7 +34,7 @@ QK_INLINE void page_scalar(qk_load *load, size_t bytes, const float *q, size_t q
     const float before = maximum[i];
     float now = before;
     for (size_t p = from; p < to; p++) {
-      weights[p] = qk_dot_scalar(load, keys + p * dim * bytes, q + i * q_stride, dim);
+      weights[p] = score_of(element, keys, dim, p, q + i * q_stride);
       now = weights[p] > now ? weights[p] : now;
     }
     // Where every score is -infinity, so that none of them counts and none becomes NaN.
@@ -41,38 +53,34 @@ QK_INLINE void page_scalar(qk_load *load, size_t bytes, const float *q, size_t q
     }
     for (size_t p = from; p < to; p++) {
       for (size_t k = 0; k < dim; k++) {
-        target[k] = fmaf(weights[p], load(values + p * dim * bytes, k), target[k]);
+        target[k] = fmaf(weights[p], qk_kv_value(element, values, dim, p, k), target[k]);
       }
     }
   }
 }
 
-void qk_attention_page_f32(const float *q, size_t q_stride, size_t queries, const float *keys,
-                           const float *values, size_t dim, const int32_t *first,
-                           const int32_t *visible, float *maximum, float *sum, float *out,
-                           size_t out_stride) {
 #if QK_X86
-  if (qk_isa() >= QK_ISA_AVX2) {
-    qk_attention_page_f32_avx2(q, q_stride, queries, keys, values, dim, first, visible, maximum,
-                               sum, out, out_stride);
-    return;
+#define QK_FAST(format)                                                                         \
+  if (qk_isa() >= QK_ISA_AVX2) {                                                                \
+    qk_attention_page_##format##_avx2(q, q_stride, queries, keys, values, dim, first, visible,  \
+                                      maximum, sum, out, out_stride);                           \
+    return;                                                                                     \
   }
+#else
+#define QK_FAST(format)
 #endif
-  page_scalar(qk_load_f32, 4, q, q_stride, queries, (const uint8_t *)keys, (const uint8_t *)values,
-              dim, first, visible, maximum, sum, out, out_stride);
-}
 
-void qk_attention_page_f16(const float *q, size_t q_stride, size_t queries, const uint16_t *keys,
-                           const uint16_t *values, size_t dim, const int32_t *first,
-                           const int32_t *visible, float *maximum, float *sum, float *out,
-                           size_t out_stride) {
-#if QK_X86
-  if (qk_isa() >= QK_ISA_AVX2) {
-    qk_attention_page_f16_avx2(q, q_stride, queries, keys, values, dim, first, visible, maximum,
-                               sum, out, out_stride);
-    return;
+#define QK_PAGE(format, element)                                                                \
+  void qk_attention_page_##format(const float *q, size_t q_stride, size_t queries,              \
+                                  const void *keys, const void *values, size_t dim,             \
+                                  const int32_t *first, const int32_t *visible, float *maximum, \
+                                  float *sum, float *out, size_t out_stride) {                  \
+    QK_FAST(format)                                                                             \
+    page_scalar(element, q, q_stride, queries, keys, values, dim, first, visible, maximum, sum, \
+                out, out_stride);                                                               \
   }
-#endif
-  page_scalar(qk_load_f16, 2, q, q_stride, queries, (const uint8_t *)keys, (const uint8_t *)values,
-              dim, first, visible, maximum, sum, out, out_stride);
-}
+
+QK_PAGE(f32, QK_KV_F32)
+QK_PAGE(f16, QK_KV_F16)
+QK_PAGE(q8, QK_KV_Q8)
+QK_PAGE(q4, QK_KV_Q4)

@@ -1,6 +1,7 @@
 // Attention over one page with AVX2: a few queries at a time share each load of a key and of a
 // value. Sums have the shapes of attention.c.
 #include "exp_avx2.h"
+#include "kv.h"
 #include "simd.h"
 #include "twins.h"
 
@@ -24,6 +25,49 @@ typedef struct {
 // Scores, then weights, of the queries of a tile; rows end behind the page for whole tiles.
 typedef float tile_weights[QUERIES][QK_PAGE_POSITIONS + SUMS];
 
+// The row of one position.
+typedef struct {
+  const uint8_t *data, *scales;
+} row;
+
+QK_INLINE row row_of(qk_kv element, const uint8_t *run, size_t dim, size_t position) {
+  switch (element) {
+  case QK_KV_F32: return (row){run + 4 * dim * position, 0};
+  case QK_KV_F16: return (row){run + 2 * dim * position, 0};
+  case QK_KV_Q8: return (row){qk_kv8_row(run, dim, position), run + 4 * position};
+  default: return (row){qk_kv4_bytes_of(run, dim, position), qk_kv4_scales(run, dim, position)};
+  }
+}
+
+// 8 elements from k on, a multiple of 8.
+QK_INLINE QK_AVX2 __m256 load8(qk_kv element, row r, size_t k) {
+  if (element == QK_KV_F32 || element == QK_KV_F16) {
+    return element == QK_KV_F32 ? qk_load8(QK_F32, r.data + 4 * k) : qk_load8(QK_F16, r.data + 2 * k);
+  }
+  if (element == QK_KV_Q8) {
+    const __m256i q = _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(r.data + k)));
+    return _mm256_mul_ps(_mm256_broadcast_ss((const float *)r.scales), _mm256_cvtepi32_ps(q));
+  }
+  const __m128i bytes = _mm_loadl_epi64((const __m128i *)(r.data + k / 16 * 8));
+  const __m128i shift = _mm_cvtsi32_si128((int)(k / 8 % 2 * 4));
+  const __m128i four = _mm_and_si128(_mm_srl_epi16(bytes, shift), _mm_set1_epi8(15));
+  int32_t pair;
+  memcpy(&pair, r.scales + k / 32 * 4, sizeof pair);
+  const __m128 scales = _mm_cvtph_ps(_mm_cvtsi32_si128(pair));
+  return _mm256_fmadd_ps(_mm256_broadcastss_ps(scales), _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(four)),
+                         _mm256_broadcastss_ps(_mm_movehdup_ps(scales)));
+}
+
+// The elements from k on, fewer than 8, then zeros. Rare, so kept out of line.
+static __attribute__((noinline)) QK_AVX2 __m256 load_part(qk_kv element, const uint8_t *run,
+                                                          size_t dim, size_t position, size_t k) {
+  float padded[8] = {0};
+  for (size_t l = 0; k + l < dim; l++) {
+    padded[l] = qk_kv_value(element, run, dim, position, k + l);
+  }
+  return _mm256_loadu_ps(padded);
+}
+
 // The sums of 8 vectors, each in the order of qk_sum_lanes.
 QK_INLINE QK_AVX2 __m256 sum_each(const __m256 v[SUMS]) {
   __m256 s[4];
@@ -40,15 +84,15 @@ QK_INLINE QK_AVX2 __m256 sum_each(const __m256 v[SUMS]) {
 }
 
 // Scores of the positions from ... to, a tile of SUMS / queries positions at a time.
-QK_INLINE QK_AVX2 void score(qk_element element, const int queries, page a, size_t from, size_t to,
+QK_INLINE QK_AVX2 void score(qk_kv element, const int queries, page a, size_t from, size_t to,
                              tile_weights weights) {
   const int positions = SUMS / queries;
-  const size_t bytes = qk_element_bytes(element);
   for (size_t p = from; p < to; p += (size_t)positions) {
-    const uint8_t *key[SUMS];
+    row key[SUMS];
+    size_t place[SUMS];
     QK_UNROLL for (int j = 0; j < positions; j++) {
-      const size_t position = p + (size_t)j < to ? p + (size_t)j : to - 1;
-      key[j] = a.keys + position * a.dim * bytes;
+      place[j] = p + (size_t)j < to ? p + (size_t)j : to - 1;
+      key[j] = row_of(element, a.keys, a.dim, place[j]);
     }
     __m256 sums[SUMS];
     QK_UNROLL for (int i = 0; i < SUMS; i++) { sums[i] = _mm256_setzero_ps(); }
@@ -59,7 +103,7 @@ QK_INLINE QK_AVX2 void score(qk_element element, const int queries, page a, size
         q[i] = _mm256_loadu_ps(a.q + (size_t)i * a.q_stride + k);
       }
       QK_UNROLL for (int j = 0; j < positions; j++) {
-        const __m256 value = qk_load8(element, key[j] + k * bytes);
+        const __m256 value = load8(element, key[j], k);
         QK_UNROLL for (int i = 0; i < queries; i++) {
           sums[i * positions + j] = _mm256_fmadd_ps(value, q[i], sums[i * positions + j]);
         }
@@ -67,7 +111,7 @@ QK_INLINE QK_AVX2 void score(qk_element element, const int queries, page a, size
     }
     if (k < a.dim) {
       for (int j = 0; j < positions; j++) {
-        const __m256 value = qk_load_part(element, key[j] + k * bytes, a.dim - k);
+        const __m256 value = load_part(element, a.keys, a.dim, place[j], k);
         for (int i = 0; i < queries; i++) {
           const uint8_t *source = (const uint8_t *)(a.q + (size_t)i * a.q_stride + k);
           const __m256 q = qk_load_part(QK_F32, source, a.dim - k);
@@ -140,12 +184,9 @@ QK_INLINE ranges common_range(const int queries, page a) {
 }
 
 // Adds weighted values to pieces x 8 elements of the outputs, from element k on.
-QK_INLINE QK_AVX2 void weigh(qk_element element, const int queries, const int pieces, page a,
+QK_INLINE QK_AVX2 void weigh(qk_kv element, const int queries, const int pieces, page a,
                              const ranges *r, tile_weights weights, const float *corrections,
                              size_t k) {
-  const size_t bytes = qk_element_bytes(element);
-  const uint8_t *values = a.values + k * bytes;
-  const size_t row = a.dim * bytes;
   __m256 sums[SUMS];
   QK_UNROLL for (int i = 0; i < queries; i++) {
     const float *out = a.out + (size_t)i * a.out_stride + k;
@@ -156,14 +197,14 @@ QK_INLINE QK_AVX2 void weigh(qk_element element, const int queries, const int pi
     for (size_t p = (size_t)a.first[i]; p < r->alone_to[i]; p++) {
       const __m256 w = _mm256_set1_ps(weights[i][p]);
       QK_UNROLL for (int j = 0; j < pieces; j++) {
-        const __m256 v = qk_load8(element, values + p * row + (size_t)j * 8 * bytes);
+        const __m256 v = load8(element, row_of(element, a.values, a.dim, p), k + 8 * (size_t)j);
         sums[i * pieces + j] = _mm256_fmadd_ps(w, v, sums[i * pieces + j]);
       }
     }
   }
   for (size_t p = r->from; p < r->to; p++) {
     QK_UNROLL for (int j = 0; j < pieces; j++) {
-      const __m256 v = qk_load8(element, values + p * row + (size_t)j * 8 * bytes);
+      const __m256 v = load8(element, row_of(element, a.values, a.dim, p), k + 8 * (size_t)j);
       QK_UNROLL for (int i = 0; i < queries; i++) {
         const __m256 w = _mm256_set1_ps(weights[i][p]);
         sums[i * pieces + j] = _mm256_fmadd_ps(w, v, sums[i * pieces + j]);
@@ -174,7 +215,7 @@ QK_INLINE QK_AVX2 void weigh(qk_element element, const int queries, const int pi
     for (size_t p = r->alone_from[i]; p < (size_t)a.visible[i]; p++) {
       const __m256 w = _mm256_set1_ps(weights[i][p]);
       QK_UNROLL for (int j = 0; j < pieces; j++) {
-        const __m256 v = qk_load8(element, values + p * row + (size_t)j * 8 * bytes);
+        const __m256 v = load8(element, row_of(element, a.values, a.dim, p), k + 8 * (size_t)j);
         sums[i * pieces + j] = _mm256_fmadd_ps(w, v, sums[i * pieces + j]);
       }
     }
@@ -186,22 +227,20 @@ QK_INLINE QK_AVX2 void weigh(qk_element element, const int queries, const int pi
 }
 
 // One element of each output.
-QK_INLINE QK_AVX2 void weigh_one(qk_element element, const int queries, page a,
+QK_INLINE QK_AVX2 void weigh_one(qk_kv element, const int queries, page a,
                                  tile_weights weights, const float *corrections, size_t k) {
   for (int i = 0; i < queries; i++) {
     float *out = a.out + (size_t)i * a.out_stride + k;
     float sum = *out * corrections[i];
     for (size_t p = (size_t)a.first[i]; p < (size_t)a.visible[i]; p++) {
-      const size_t at = p * a.dim + k;
-      const float v = element == QK_F32 ? qk_load_f32(a.values, at) : qk_load_f16(a.values, at);
-      sum = fmaf(weights[i][p], v, sum);
+      sum = fmaf(weights[i][p], qk_kv_value(element, a.values, a.dim, p, k), sum);
     }
     *out = sum;
   }
 }
 
 // Queries of which each sees something.
-QK_INLINE QK_AVX2 void tile(qk_element element, const int queries, page a) {
+QK_INLINE QK_AVX2 void tile(qk_kv element, const int queries, page a) {
   tile_weights weights;
   float corrections[QUERIES];
   size_t from = QK_PAGE_POSITIONS;
@@ -229,7 +268,7 @@ QK_INLINE QK_AVX2 void tile(qk_element element, const int queries, page a) {
   }
 }
 
-QK_INLINE QK_AVX2 void attend(qk_element element, size_t queries, page a) {
+QK_INLINE QK_AVX2 void attend(qk_kv element, size_t queries, page a) {
   while (queries > 0) {
     size_t seeing = 0;
     while (seeing < queries && seeing < QUERIES && a.first[seeing] < a.visible[seeing]) {
@@ -255,24 +294,59 @@ QK_INLINE QK_AVX2 void attend(qk_element element, size_t queries, page a) {
   }
 }
 
-QK_AVX2 void qk_attention_page_f32_avx2(const float *q, size_t q_stride, size_t queries,
-                                        const float *keys, const float *values, size_t dim,
-                                        const int32_t *first, const int32_t *visible,
-                                        float *maximum, float *sum, float *out,
-                                        size_t out_stride) {
-  const page a = {q,     q_stride, (const uint8_t *)keys, (const uint8_t *)values, dim, first,
-                  visible, maximum, sum, out, out_stride};
-  attend(QK_F32, queries, a);
+// Many queries share what is decoded once; it lies where scratch of the stack is no burden.
+enum { DECODED_DIM = 128, DECODED_QUERIES = 8 };
+
+static __attribute__((noinline)) QK_AVX2 void decode_run(qk_kv element, const uint8_t *run,
+                                                         size_t dim, size_t from, size_t to,
+                                                         float *values) {
+  for (size_t p = from; p < to; p++) {
+    const row r = row_of(element, run, dim, p);
+    size_t k = 0;
+    if (element == QK_KV_Q8) {
+      for (; k + 8 <= dim; k += 8) _mm256_storeu_ps(values + p * dim + k, load8(QK_KV_Q8, r, k));
+    } else if (element == QK_KV_Q4) {
+      for (; k + 8 <= dim; k += 8) _mm256_storeu_ps(values + p * dim + k, load8(QK_KV_Q4, r, k));
+    }
+    for (; k < dim; k++) values[p * dim + k] = qk_kv_value(element, run, dim, p, k);
+  }
 }
 
-QK_AVX2 void qk_attention_page_f16_avx2(const float *q, size_t q_stride, size_t queries,
-                                        const uint16_t *keys, const uint16_t *values, size_t dim,
-                                        const int32_t *first, const int32_t *visible,
-                                        float *maximum, float *sum, float *out,
-                                        size_t out_stride) {
-  const page a = {q,     q_stride, (const uint8_t *)keys, (const uint8_t *)values, dim, first,
-                  visible, maximum, sum, out, out_stride};
-  attend(QK_F16, queries, a);
+static __attribute__((noinline)) QK_AVX2 void attend_decoded(qk_kv element, size_t queries,
+                                                             page a) {
+  float keys[QK_PAGE_POSITIONS * DECODED_DIM];
+  float values[QK_PAGE_POSITIONS * DECODED_DIM];
+  int32_t from = QK_PAGE_POSITIONS;
+  int32_t to = 0;
+  for (size_t i = 0; i < queries; i++) {
+    from = a.first[i] < from ? a.first[i] : from;
+    to = a.visible[i] > to ? a.visible[i] : to;
+  }
+  if (from >= to) return;
+  decode_run(element, a.keys, a.dim, (size_t)from, (size_t)to, keys);
+  decode_run(element, a.values, a.dim, (size_t)from, (size_t)to, values);
+  a.keys = (const uint8_t *)keys;
+  a.values = (const uint8_t *)values;
+  attend(QK_KV_F32, queries, a);
 }
+
+#define QK_PAGE(format, element)                                                                \
+  QK_AVX2 void qk_attention_page_##format##_avx2(                                               \
+      const float *q, size_t q_stride, size_t queries, const void *keys, const void *values,    \
+      size_t dim, const int32_t *first, const int32_t *visible, float *maximum, float *sum,     \
+      float *out, size_t out_stride) {                                                          \
+    const page a = {q, q_stride, keys, values, dim, first, visible, maximum, sum, out,          \
+                    out_stride};                                                                \
+    if (element >= QK_KV_Q8 && queries >= DECODED_QUERIES && dim <= DECODED_DIM) {              \
+      attend_decoded(element, queries, a);                                                      \
+    } else {                                                                                    \
+      attend(element, queries, a);                                                              \
+    }                                                                                           \
+  }
+
+QK_PAGE(f32, QK_KV_F32)
+QK_PAGE(f16, QK_KV_F16)
+QK_PAGE(q8, QK_KV_Q8)
+QK_PAGE(q4, QK_KV_Q4)
 
 #endif

@@ -45,14 +45,12 @@ void qk_a8_quantize_avx2(const float *x, qk_a8_block *blocks, size_t count);
 
 // ---- attention_avx2.c --------
 
-void qk_attention_page_f32_avx2(const float *q, size_t q_stride, size_t queries, const float *keys,
-                                const float *values, size_t dim, const int32_t *first,
-                                const int32_t *visible, float *maximum, float *sum, float *out,
-                                size_t out_stride);
-void qk_attention_page_f16_avx2(const float *q, size_t q_stride, size_t queries, const uint16_t *keys,
-                                const uint16_t *values, size_t dim, const int32_t *first,
-                                const int32_t *visible, float *maximum, float *sum, float *out,
-                                size_t out_stride);
+typedef void qk_attention_page(const float *q, size_t q_stride, size_t queries, const void *keys,
+                               const void *values, size_t dim, const int32_t *first,
+                               const int32_t *visible, float *maximum, float *sum, float *out,
+                               size_t out_stride);
+qk_attention_page qk_attention_page_f32_avx2, qk_attention_page_f16_avx2,
+    qk_attention_page_q8_avx2, qk_attention_page_q4_avx2;
 
 #endif
 #endif

@@ -1,11 +1,5 @@
 /// Sizes that decide how a cache lies in memory.
 package struct KVShape: Sendable, Equatable {
-  /// How one number is stored: half precision, or float for exact comparison.
-  package enum Element: String, Sendable, CaseIterable {
-    case f16, f32
-    package var bytes: Int { self == .f16 ? 2 : 4 }
-  }
-
   package let layers: Int
   package let heads: Int
   package let headDim: Int
@@ -16,14 +10,15 @@ package struct KVShape: Sendable, Equatable {
     self.heads = heads
     self.headDim = headDim
     self.element = element
+    runBytes = unsafe element.kernels.bytes(headDim)
   }
 
   /// Positions in one page.
   package static let pagePositions = 64
 
   /// Bytes of the keys, or of the values, of one head in one page.
-  var runBytes: Int { Self.pagePositions * headDim * element.bytes }
-  /// Bytes of one page: [layer][head][key | value][position][dim].
+  let runBytes: Int
+  /// Bytes of one page: [layer][head][key | value], each as its element lies.
   package var pageBytes: Int { layers * heads * 2 * runBytes }
 }
 

@@ -65,7 +65,7 @@ def test_prompt_is_tokenized_as_in_the_reference(tiny):
 
 
 @pytest.mark.parametrize("compute", ["auto", "float32"])
-@pytest.mark.parametrize("kv_cache", ["f16", "f32"])
+@pytest.mark.parametrize("kv_cache", ["f16", "f32", "q8", "q4"])
 def test_bits_do_not_depend_on_cutting_threads_or_cache(tiny, compute, kv_cache):
     path, golden, _ = tiny
     ids = golden["input_ids"].tolist()

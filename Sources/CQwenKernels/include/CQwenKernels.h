@@ -188,17 +188,46 @@ void qk_q8_0x16_matmul_a8(const void *weights, size_t row_bytes, size_t rows, si
 // For each query: m' = max(m, max of scores); everything is rescaled by exp(m - m'); then positions are
 // added in rising order. A query that sees nothing in the page is left unchanged. Pages are aligned to
 // absolute positions by the caller, so results do not depend on how tokens arrive.
-void qk_attention_page_f32(const float *q, size_t q_stride, size_t queries, const float *keys,
-                           const float *values, size_t dim, const int32_t *first,
+// Keys and values lie as their store functions write them; q8 and q4 decode to floats (kv.h) and have the
+// results of f32 over those, bit for bit.
+void qk_attention_page_f32(const float *q, size_t q_stride, size_t queries, const void *keys,
+                           const void *values, size_t dim, const int32_t *first,
                            const int32_t *visible, float *maximum, float *sum, float *out,
                            size_t out_stride);
-void qk_attention_page_f16(const float *q, size_t q_stride, size_t queries, const uint16_t *keys,
-                           const uint16_t *values, size_t dim, const int32_t *first,
+void qk_attention_page_f16(const float *q, size_t q_stride, size_t queries, const void *keys,
+                           const void *values, size_t dim, const int32_t *first,
                            const int32_t *visible, float *maximum, float *sum, float *out,
                            size_t out_stride);
+void qk_attention_page_q8(const float *q, size_t q_stride, size_t queries, const void *keys,
+                          const void *values, size_t dim, const int32_t *first,
+                          const int32_t *visible, float *maximum, float *sum, float *out,
+                          size_t out_stride);
+void qk_attention_page_q4(const float *q, size_t q_stride, size_t queries, const void *keys,
+                          const void *values, size_t dim, const int32_t *first,
+                          const int32_t *visible, float *maximum, float *sum, float *out,
+                          size_t out_stride);
 
 // Positions in one page.
 enum { QK_PAGE_POSITIONS = 64 };
+
+// ---- kv.c ---------------------------------------------------------------------------------------------
+
+// Keys, or values, of one head in one page: bytes they take, writing the dim elements of one position,
+// and reading them back. A value that is not finite makes what it is stored with not finite.
+//   q8: a scale for each position; half a step is max |x| / 254 of the position
+//   q4: a step and a least value for each 32 elements; half a step is (max - min) / 30 of those
+size_t qk_kv_f32_bytes(size_t dim);
+size_t qk_kv_f16_bytes(size_t dim);
+size_t qk_kv_q8_bytes(size_t dim);
+size_t qk_kv_q4_bytes(size_t dim);
+void qk_kv_f32_store(const float *x, size_t dim, size_t position, void *run);
+void qk_kv_f16_store(const float *x, size_t dim, size_t position, void *run);
+void qk_kv_q8_store(const float *x, size_t dim, size_t position, void *run);
+void qk_kv_q4_store(const float *x, size_t dim, size_t position, void *run);
+void qk_kv_f32_decode(const void *run, size_t dim, size_t position, float *values);
+void qk_kv_f16_decode(const void *run, size_t dim, size_t position, float *values);
+void qk_kv_q8_decode(const void *run, size_t dim, size_t position, float *values);
+void qk_kv_q4_decode(const void *run, size_t dim, size_t position, float *values);
 
 // ---- elementwise.c ------------------------------------------------------------------------------------
 

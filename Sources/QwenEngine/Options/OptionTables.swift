@@ -74,8 +74,9 @@ extension OptionTable {
         "context", .integer(1...largeCount), default: nil,
         "Tokens a conversation may have; default: the model's own length, at most 8192."),
       Option(
-        "kv_cache", .word(["f16", "f32"]), default: "f16",
-        "How keys and values are stored: half precision or float."),
+        "kv_cache", .word(["f16", "f32", "q8", "q4"]), default: "f16",
+        "How keys and values are stored: half precision, float, or in 8 or 4 bits with scales, half and a third of the memory of f16."
+      ),
       Option(
         "prefill_chunk", .integer(1...4096), default: 128,
         "Tokens of a prompt evaluated in one step; changes speed and memory, never a result."),

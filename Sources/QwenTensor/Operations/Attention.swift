@@ -126,18 +126,11 @@ private struct RotateJob: ParallelJob {
   private func store(row: Int, head: Int, position: Int) {
     let (page, slot) = position.quotientAndRemainder(dividingBy: KVShape.pagePositions)
     let kv = span.cache.shape
-    let bytes = shape.headDim * kv.element.bytes
-    let keys = unsafe span.cache.keys(page: page, layer: layer, head: head) + slot * bytes
+    let keys = unsafe span.cache.keys(page: page, layer: layer, head: head)
     let values = unsafe keys + kv.runBytes
-    let k = unsafe key.row(row) + head * shape.headDim
-    let v = unsafe value.row(row) + head * shape.headDim
-    switch kv.element {
-    case .f16:
-      unsafe qk_f16_encode(k, keys.assumingMemoryBound(to: UInt16.self), shape.headDim)
-      unsafe qk_f16_encode(v, values.assumingMemoryBound(to: UInt16.self), shape.headDim)
-    case .f32:
-      unsafe keys.copyMemory(from: k, byteCount: bytes)
-      unsafe values.copyMemory(from: v, byteCount: bytes)
-    }
+    let kernels = unsafe kv.element.kernels
+    let offset = head * shape.headDim
+    unsafe kernels.store(key.row(row) + offset, shape.headDim, slot, keys)
+    unsafe kernels.store(value.row(row) + offset, shape.headDim, slot, values)
   }
 }

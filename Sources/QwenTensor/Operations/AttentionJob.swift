@@ -72,6 +72,7 @@ struct AttentionJob: ParallelJob {
     unsafe total.update(repeating: 0, count: count)
 
     let last = span.position + tokens.upperBound - 1
+    let kernels = unsafe span.cache.shape.element.kernels
     let earliest = firstVisible(span.position + tokens.lowerBound)
     for page in (earliest / KVShape.pagePositions)...(last / KVShape.pagePositions) {
       let start = page * KVShape.pagePositions
@@ -86,18 +87,8 @@ struct AttentionJob: ParallelJob {
       }
       let keys = unsafe span.cache.keys(page: page, layer: layer, head: head)
       let values = unsafe keys + span.cache.shape.runBytes
-      switch span.cache.shape.element {
-      case .f16:
-        unsafe qk_attention_page_f16(
-          q, dim, count, keys.assumingMemoryBound(to: UInt16.self),
-          values.assumingMemoryBound(to: UInt16.self), dim, first, visible, maximum, total, sums,
-          dim)
-      case .f32:
-        unsafe qk_attention_page_f32(
-          q, dim, count, keys.assumingMemoryBound(to: Float.self),
-          values.assumingMemoryBound(to: Float.self), dim, first, visible, maximum, total, sums,
-          dim)
-      }
+      unsafe kernels.attend(
+        q, dim, count, keys, values, dim, first, visible, maximum, total, sums, dim)
     }
     for (index, token) in tokens.enumerated() {
       let row = unsafe out.row(span.rows.lowerBound + token) + head * group * dim

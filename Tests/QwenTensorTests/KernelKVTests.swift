@@ -1,0 +1,117 @@
+import CQwenKernels
+import QwenTensor
+import Testing
+
+/// One way to store keys and values, with its bound on the error of an element.
+private struct Form: Sendable {
+  typealias Page = (
+    UnsafePointer<Float>?, Int, Int, UnsafeRawPointer?, UnsafeRawPointer?, Int,
+    UnsafePointer<Int32>?, UnsafePointer<Int32>?, UnsafeMutablePointer<Float>?,
+    UnsafeMutablePointer<Float>?, UnsafeMutablePointer<Float>?, Int
+  ) -> Void
+  let bytes: @Sendable (Int) -> Int
+  let store: @Sendable (UnsafePointer<Float>?, Int, Int, UnsafeMutableRawPointer?) -> Void
+  let decode: @Sendable (UnsafeRawPointer?, Int, Int, UnsafeMutablePointer<Float>?) -> Void
+  let page: @Sendable Page
+  let error: @Sendable ([Float], Int) -> Float
+
+  static let all: [String: Form] = [
+    "q8": Form(
+      bytes: qk_kv_q8_bytes, store: qk_kv_q8_store, decode: qk_kv_q8_decode,
+      page: qk_attention_page_q8,
+      error: { x, _ in x.map(\.magnitude).max()! / 254 * 1.001 }),
+    "q4": Form(
+      bytes: qk_kv_q4_bytes, store: qk_kv_q4_store, decode: qk_kv_q4_decode,
+      page: qk_attention_page_q4,
+      error: { x, k in
+        let group = x[k / 32 * 32..<min(x.count, k / 32 * 32 + 32)]
+        let (low, high) = (group.min()!, group.max()!)
+        // Half a step, and what half precision loses of 15 steps and of the least value.
+        return (high - low) / 30 * 1.01 + (high - low + low.magnitude) * 0x1p-10
+      }),
+  ]
+
+  /// 64 positions of `dim` elements, stored; those in `x` are too few for 64, the rest repeats.
+  func run(_ x: [Float], dim: Int) -> [UInt8] {
+    var run = [UInt8](repeating: 0xff, count: bytes(dim))
+    for p in 0..<64 { store(Array(x[p * dim..<p * dim + dim]), dim, p, &run) }
+    return run
+  }
+
+  func floats(_ run: [UInt8], dim: Int) -> [Float] {
+    var values = [Float](repeating: 0, count: 64 * dim)
+    values.withUnsafeMutableBufferPointer {
+      for p in 0..<64 { decode(run, dim, p, $0.baseAddress! + p * dim) }
+    }
+    return values
+  }
+}
+
+extension `Kernels` {
+  @Suite struct `Keys and values` {
+    @Test(arguments: ["q8", "q4"], [1, 7, 8, 16, 24, 40, 64, 80, 128, 132])
+    func `are stored within half a step`(_ name: String, _ dim: Int) throws {
+      let form = try #require(Form.all[name])
+      var random = Random(state: UInt64(dim))
+      var x = random.floats(64 * dim)
+      for k in 0..<dim {
+        x[3 * dim + k] = 0
+        x[4 * dim + k] = 5
+        x[5 * dim + k] *= 1e-3
+        x[6 * dim + k] = x[6 * dim + k] * 40 + 200
+      }
+      let values = form.floats(form.run(x, dim: dim), dim: dim)
+      for p in 0..<64 {
+        let row = Array(x[p * dim..<p * dim + dim])
+        for k in 0..<dim {
+          #expect((values[p * dim + k] - row[k]).magnitude <= form.error(row, k))
+        }
+      }
+    }
+
+    @Test(arguments: ["q8", "q4"])
+    func `show what is not finite`(_ name: String) throws {
+      let form = try #require(Form.all[name])
+      for bad in [Float.nan, .infinity, -.infinity] {
+        var x = [Float](repeating: 1, count: 64 * 40)
+        x[2 * 40 + 35] = bad
+        let values = form.floats(form.run(x, dim: 40), dim: 40)
+        #expect(!values[2 * 40 + 35].isFinite)
+        #expect(values[..<80].allSatisfy { $0 == 1 } && values[120...].allSatisfy { $0 == 1 })
+      }
+    }
+
+    @Test(arguments: ["q8", "q4"], [0] + fastSets)
+    func `give the attention of the floats they decode to`(_ name: String, _ set: Int32) throws {
+      let form = try #require(Form.all[name])
+      for dim in [1, 7, 8, 16, 24, 40, 64, 80, 128, 136] {
+        var random = Random(state: UInt64(dim))
+        let keys = form.run(random.floats(64 * dim), dim: dim)
+        let values = form.run(random.floats(64 * dim), dim: dim)
+        for queries in [1, 2, 3, 4, 7, 8, 13] {
+          let q = random.floats(queries * dim).map { $0 * 2 }
+          let shapes: [((Int) -> Int, (Int) -> Int)] = [
+            ({ _ in 0 }, { _ in 64 }), ({ $0 }, { 50 + $0 }),
+            ({ _ in 60 }, { $0 % 3 == 1 ? 60 : 64 }), ({ 40 - $0 }, { 42 - $0 }),
+          ]
+          for (first, visible) in shapes {
+            let limits = (0..<queries).map { (Int32(first($0)), Int32(visible($0))) }
+            func state(_ page: Form.Page, _ k: UnsafeRawPointer, _ v: UnsafeRawPointer) -> [UInt32] {
+              var maximum = [Float](repeating: -.infinity, count: queries)
+              var sum = [Float](repeating: 0, count: queries)
+              var out = [Float](repeating: 0, count: queries * dim)
+              page(
+                q, dim, queries, k, v, dim, limits.map(\.0), limits.map(\.1), &maximum, &sum, &out,
+                dim)
+              return bits(maximum + sum + out)
+            }
+            let expected = on(0) {
+              state(qk_attention_page_f32, form.floats(keys, dim: dim), form.floats(values, dim: dim))
+            }
+            #expect(on(set) { state(form.page, keys, values) } == expected, "\(queries) of \(dim)")
+          }
+        }
+      }
+    }
+  }
+}
