@@ -79,7 +79,7 @@ extension Model {
   private static func formats(_ shares: [WeightShare]) -> JSONObject {
     func name(_ part: WeightPart) -> JSONValue? {
       shares.filter { $0.part == part }.max { $0.byteCount < $1.byteCount }
-        .map { .string($0.format.name) }
+        .map { .string($0.format.rowName) }
     }
     let embedding = name(.embedding) ?? .null
     return [
@@ -92,7 +92,7 @@ extension WeightShare {
   /// As `qwen_model_info` tells it.
   var json: JSONValue {
     [
-      "part": .string(part.rawValue), "format": .string(format.name),
+      "part": .string(part.rawValue), "format": .string(format.rowName),
       "bits_per_weight": .number(format.bitsPerWeight), "matrices": .integer(matrices),
       "bytes": .integer(byteCount), "mapped_bytes": .integer(mappedBytes),
     ]

@@ -115,6 +115,10 @@ struct OpenSettings: Sendable {
       mode = .map
       policy.copiesStored = true
     }
+    // Copies as they are would be held twice, and floats are decoded from rows.
+    let rules: [String: PackingRule] = ["auto": .whereFaster, "on": .all]
+    policy.packing =
+      mode == .map && !isExact ? rules[options["pack"]?.string ?? "auto"] : nil
   }
 }
 

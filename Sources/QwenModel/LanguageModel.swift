@@ -77,8 +77,8 @@ package final class LanguageModel: Sendable {
       }
       let index = found ?? shares.count - 1
       shares[index].matrices += 1
-      shares[index].byteCount += matrix.byteCount
-      if matrix.isMapped { shares[index].mappedBytes += matrix.byteCount }
+      shares[index].byteCount += matrix.rows * matrix.rowBytes
+      if matrix.isMapped { shares[index].mappedBytes += matrix.rows * matrix.rowBytes }
     }
     add(decoder.weights.embedding, .embedding)
     for layer in decoder.layers {

@@ -13,8 +13,9 @@ package final class Buffer: @unchecked Sendable {
   /// From here on the kernel is asked directly: pages come zeroed and untouched, and go back at once.
   private static let mappedFrom = 1 << 20
 
-  /// Throws `TensorError.memory` if the system refuses.
-  package init(byteCount: Int) throws(TensorError) {
+  /// Throws `TensorError.memory` if the system refuses. `isDense`: all of it will be used, so large pages
+  /// are asked for, which come faster and cost fewer look-ups.
+  package init(byteCount: Int, isDense: Bool = false) throws(TensorError) {
     guard byteCount >= 0, byteCount <= Int.max - 4096 else {
       throw .memory(byteCount: byteCount)
     }
@@ -25,6 +26,7 @@ package final class Buffer: @unchecked Sendable {
       guard let mapped = unsafe mapped, unsafe mapped != MAP_FAILED else {
         throw .memory(byteCount: byteCount)
       }
+      if isDense { _ = unsafe madvise(mapped, size, MADV_HUGEPAGE) }
       unsafe address = mapped
       isMapped = true
     } else {

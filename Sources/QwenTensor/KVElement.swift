@@ -15,6 +15,7 @@ extension KVShape {
 }
 
 /// The kernels of one way to store keys and values.
+@safe
 struct KVKernels {
   typealias Size = @convention(c) (Int) -> Int
   typealias Store =

@@ -9,7 +9,7 @@ package struct Matrix: @unchecked Sendable {
   /// Bytes from one row to the next.
   package let rowBytes: Int
   @unsafe package let address: UnsafeRawPointer
-  package let owner: any AnyObject & Sendable
+  private let owner: any AnyObject & Sendable
 
   /// `byteCount` bytes at `address`, kept alive by `owner`, must hold rows x columns elements.
   ///

@@ -1,18 +1,33 @@
 internal import CQwenKernels
 
+/// Which matrices are interleaved when a model is loaded.
+package enum PackingRule: Sendable {
+  /// Those of formats that are faster so on this processor.
+  case whereFaster
+  /// All that have an interleaved form.
+  case all
+
+  package func wants(_ format: StorageFormat) -> Bool {
+    guard let interleaving = format.interleavedForm?.interleaving else { return false }
+    return self == .all || interleaving.pays(qk_cpu_isa())
+  }
+}
+
 /// Interleaving matrices once, when they are loaded.
 extension Matrix {
-  /// The same matrix in its interleaved form, in memory of its own; nil if it has none.
+  /// The same matrix in its interleaved form, in memory of its own; nil if it has none or the rule says no.
   ///
   /// Call it within `WorkerPool.exclusive`. Throws `TensorError.memory` if there is none.
-  package func packed(threads: Int) throws(TensorError) -> Matrix? {
-    guard let form = format.interleavedForm, let interleaving = form.interleaving else {
+  package func packed(
+    threads: Int, _ rule: PackingRule = .all
+  ) throws(TensorError) -> Matrix? {
+    guard rule.wants(format), let form = format.interleavedForm, let interleaving = form.interleaving else {
       return nil
     }
     let groups = (rows + interleaving.rows - 1) / interleaving.rows
     let (size, overflow) = rowBytes.multipliedReportingOverflow(by: groups * interleaving.rows)
     guard !overflow else { throw .memory(byteCount: Int.max) }
-    let target = try Buffer(byteCount: size)
+    let target = try Buffer(byteCount: size, isDense: true)
     let job = unsafe PackJob(source: self, interleaving: interleaving, target: target.address)
     WorkerPool.shared.run(job, parts: max(1, min(threads, groups)))
     return try unsafe Matrix(

@@ -77,7 +77,7 @@ def test_bits_do_not_depend_on_cutting_threads_or_cache(tiny, compute, kv_cache)
         for chunk in (7, 1):
             with model.session(kv_cache=kv_cache, prefill_chunk=chunk) as session:
                 assert np.array_equal(bits(session.logits(ids)), whole), f"chunks of {chunk}"
-    for threads in (2, 3):
-        with libqwen.Model(path, compute=compute, threads=threads) as model:
+    for threads, pack in ((2, "auto"), (3, "on"), (1, "off")):
+        with libqwen.Model(path, compute=compute, threads=threads, pack=pack) as model:
             with model.session(kv_cache=kv_cache) as session:
-                assert np.array_equal(bits(session.logits(ids)), whole), f"{threads} threads"
+                assert np.array_equal(bits(session.logits(ids)), whole), f"{threads} threads, packed {pack}"

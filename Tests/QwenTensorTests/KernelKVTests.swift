@@ -4,7 +4,7 @@ import Testing
 
 /// One way to store keys and values, with its bound on the error of an element.
 private struct Form: Sendable {
-  typealias Page = (
+  typealias Page = @convention(c) (
     UnsafePointer<Float>?, Int, Int, UnsafeRawPointer?, UnsafeRawPointer?, Int,
     UnsafePointer<Int32>?, UnsafePointer<Int32>?, UnsafeMutablePointer<Float>?,
     UnsafeMutablePointer<Float>?, UnsafeMutablePointer<Float>?, Int
@@ -12,7 +12,7 @@ private struct Form: Sendable {
   let bytes: @Sendable (Int) -> Int
   let store: @Sendable (UnsafePointer<Float>?, Int, Int, UnsafeMutableRawPointer?) -> Void
   let decode: @Sendable (UnsafeRawPointer?, Int, Int, UnsafeMutablePointer<Float>?) -> Void
-  let page: @Sendable Page
+  let page: Page
   let error: @Sendable ([Float], Int) -> Float
 
   static let all: [String: Form] = [

@@ -14,6 +14,10 @@ extension OptionTable {
         "How weights come to memory: mapped from the file and shared, copied, or not at all (tokenizer only)."
       ),
       Option(
+        "pack", .word(["auto", "on", "off"]), default: "auto",
+        "on interleaves the rows of mapped weights in memory of our own, with the same results: a longer start, a faster answer; off leaves them in the file's pages, which processes share; auto does so where it gains much on this processor."
+      ),
+      Option(
         "threads", .integer(0...1024), default: 0,
         "Threads of one run; 0 takes the processors this process may use."),
       Option(

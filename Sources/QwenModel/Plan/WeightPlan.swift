@@ -105,7 +105,9 @@ package struct WeightPlan: Sendable {
     if index == shares.endIndex { shares.append(WeightShare(part: part, format: format)) }
     shares[index].matrices += 1
     shares[index].byteCount += bytes
-    if isMapped, isStored { shares[index].mappedBytes += bytes }
+    if isMapped, isStored, !(policy.packing?.wants(stored) ?? false) {
+      shares[index].mappedBytes += bytes
+    }
   }
 
   private static func tooLarge(_ entry: TensorEntry) -> FormatError {

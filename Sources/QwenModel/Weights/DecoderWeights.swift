@@ -68,7 +68,9 @@ struct WeightReader {
     let head =
       isShared ? embedding : try source.matrix(name, rows: rows, columns: columns, part: .head)
     do {
-      return OuterWeights(embedding: embedding, finalNorm: norm, head: try Linear(head))
+      return try source.loading.packer.pack(
+        OuterWeights(embedding: embedding, finalNorm: norm, head: try Linear(head)),
+        isTied: isShared)
     } catch {
       throw FormatError(error, path: source.archive.path, what: "the output head")
     }
@@ -80,7 +82,12 @@ struct WeightReader {
   ) throws(FormatError) -> [DecoderLayer] {
     var layers: [DecoderLayer] = []
     for index in 0..<configuration.layerCount {
-      layers.append(try body(LayerName(index: index, prefix: "\(names.layer)\(index).")))
+      let layer = try body(LayerName(index: index, prefix: "\(names.layer)\(index)."))
+      do {
+        layers.append(try source.loading.packer.pack(layer))
+      } catch {
+        throw FormatError(error, path: source.archive.path, what: "layer \(index)")
+      }
       let fraction = Double(index + 1) / Double(configuration.layerCount)
       if !source.loading.reports, let progress, !progress(fraction) {
         throw FormatError(.cancelled, path: source.archive.path, "the load was stopped")

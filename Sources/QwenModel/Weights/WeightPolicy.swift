@@ -24,6 +24,8 @@ package struct WeightPolicy: Sendable {
   package var keepsNarrow: Set<WeightPart> = []
   /// Whether what stays as stored is copied out of its file.
   package var copiesStored = false
+  /// Which matrices are interleaved once they are read; nil for none.
+  package var packing: PackingRule?
 
   package init() {}
 
@@ -95,6 +97,7 @@ final class WeightLoading {
   let policy: WeightPolicy
   /// How many of them work at once.
   let threads: Int
+  let packer: WeightPacker
   private let converter: Converter?
   private let progress: WeightProgress?
   private let totalBytes: Int
@@ -104,6 +107,7 @@ final class WeightLoading {
   init(_ policy: WeightPolicy, threads: Int, totalBytes: Int, progress: WeightProgress?) {
     self.policy = policy
     self.threads = threads
+    packer = WeightPacker(threads: threads, policy.packing)
     converter = policy.isActive ? Converter(threads: threads) : nil
     self.progress = progress
     self.totalBytes = max(1, totalBytes)

@@ -10,10 +10,15 @@ package struct Interleaving: Sendable {
   package let source: String
   /// Rows in one group; a range of rows begins at a multiple of it.
   package let rows: Int
+  /// The instruction sets on which a product with rows as they lie in files is slower than memory.
+  let paysOn: [Int]
   /// Rows to groups.
   @unsafe package let pack: Pack
   /// Decodes elements of one row of a group.
   @unsafe package let decode: DecodeRow
+
+  /// Whether interleaving makes a model faster on this instruction set.
+  func pays(_ set: Int32) -> Bool { paysOn.contains(Int(set)) }
 
   package typealias Pack =
     @convention(c) (UnsafeRawPointer?, Int, Int, Int, UnsafeMutableRawPointer?) -> Void
@@ -24,16 +29,19 @@ package struct Interleaving: Sendable {
 extension StorageFormat {
   /// Q4_0 in groups of 16 rows.
   package static let q4_0x16 = unsafe q4_0.interleaved(
-    "Q4_0x16", product: qk_q4_0x16_matmul_a8, pack: qk_q4_0x16_pack, decode: qk_q4_0x16_decode)
+    "Q4_0x16", paysOn: [QK_ISA_AVX2], product: qk_q4_0x16_matmul_a8, pack: qk_q4_0x16_pack, decode: qk_q4_0x16_decode)
   /// Q4_1 in groups of 16 rows.
   package static let q4_1x16 = unsafe q4_1.interleaved(
-    "Q4_1x16", product: qk_q4_1x16_matmul_a8, pack: qk_q4_1x16_pack, decode: qk_q4_1x16_decode)
+    "Q4_1x16", paysOn: [QK_ISA_AVX2], product: qk_q4_1x16_matmul_a8, pack: qk_q4_1x16_pack, decode: qk_q4_1x16_decode)
   /// Q8_0 in groups of 16 rows.
   package static let q8_0x16 = unsafe q8_0.interleaved(
-    "Q8_0x16", product: qk_q8_0x16_matmul_a8, pack: qk_q8_0x16_pack, decode: qk_q8_0x16_decode)
+    "Q8_0x16", paysOn: [], product: qk_q8_0x16_matmul_a8, pack: qk_q8_0x16_pack, decode: qk_q8_0x16_decode)
 
   /// Every interleaved form. They are made from rows, by `Matrix.packed`, or come from a file that says so.
   package static let interleavedForms: [StorageFormat] = [.q4_0x16, .q4_1x16, .q8_0x16]
+
+  /// Name of the format, or of the one that rows have by themselves.
+  package var rowName: String { interleaving?.source ?? name }
 
   /// Rows in one group; 1 where rows lie by themselves.
   package var groupRows: Int { interleaving?.rows ?? 1 }
@@ -56,12 +64,12 @@ extension StorageFormat {
   }
 
   private func interleaved(
-    _ name: String, product: @escaping BlockProduct, pack: @escaping Interleaving.Pack,
+    _ name: String, paysOn: [Int], product: @escaping BlockProduct, pack: @escaping Interleaving.Pack,
     decode: @escaping Interleaving.DecodeRow
   ) -> StorageFormat {
     unsafe StorageFormat(
       name: name, blockElements: blockElements, blockBytes: blockBytes, decode: self.decode,
       blockProduct: product,
-      interleaving: Interleaving(source: self.name, rows: 16, pack: pack, decode: decode))
+      interleaving: Interleaving(source: self.name, rows: 16, paysOn: paysOn, pack: pack, decode: decode))
   }
 }
