@@ -143,7 +143,7 @@ extension KVCache {
 extension KVCache {
   /// Bytes that `forEachRun` hands on for so many positions.
   package static func runBytes(_ shape: KVShape, positions: Int) -> Int? {
-    let perPosition = shape.layers * shape.heads * 2 * shape.headDim * shape.element.bytes
+    let perPosition = shape.layers * shape.heads * 2 * shape.runBytes / KVShape.pagePositions
     let (bytes, overflow) = perPosition.multipliedReportingOverflow(by: positions)
     return overflow ? nil : bytes
   }
@@ -172,13 +172,18 @@ extension KVCache {
     var first = 0
     while first < positions {
       let count = min(KVShape.pagePositions, positions - first)
-      let bytes = count * shape.headDim * shape.element.bytes
+      let (scales, rest) = shape.element.bytesAPosition(dim: shape.headDim)
       for layer in 0..<shape.layers {
         for head in 0..<shape.heads {
           let keys = unsafe keys(page: first / KVShape.pagePositions, layer: layer, head: head)
-          try unsafe body(UnsafeMutableRawBufferPointer(start: keys, count: bytes))
-          try unsafe body(
-            UnsafeMutableRawBufferPointer(start: keys + shape.runBytes, count: bytes))
+          for offset in [0, shape.runBytes] {
+            if scales > 0 {
+              try unsafe body(
+                UnsafeMutableRawBufferPointer(start: keys + offset, count: count * scales))
+            }
+            let start = unsafe keys + offset + KVShape.pagePositions * scales
+            try unsafe body(UnsafeMutableRawBufferPointer(start: start, count: count * rest))
+          }
         }
       }
       first += count

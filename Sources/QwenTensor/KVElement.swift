@@ -36,6 +36,18 @@ struct KVKernels {
 }
 
 extension KVShape.Element {
+  /// Bytes that a position takes of the scales at the start of a run, and of what lies behind them.
+  func bytesAPosition(dim: Int) -> (scales: Int, rest: Int) {
+    let all = unsafe kernels.bytes(dim) / KVShape.pagePositions
+    let scales =
+      switch self {
+      case .f16, .f32: 0
+      case .q8: 4
+      case .q4: (dim + 31) / 32 * 4
+      }
+    return (scales, all - scales)
+  }
+
   @unsafe var kernels: KVKernels {
     switch self {
     case .f16:

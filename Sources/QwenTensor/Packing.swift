@@ -21,7 +21,9 @@ extension Matrix {
   package func packed(
     threads: Int, _ rule: PackingRule = .all
   ) throws(TensorError) -> Matrix? {
-    guard rule.wants(format), let form = format.interleavedForm, let interleaving = form.interleaving else {
+    guard rule.wants(format), let form = format.interleavedForm,
+      let interleaving = form.interleaving
+    else {
       return nil
     }
     let groups = (rows + interleaving.rows - 1) / interleaving.rows

@@ -4,11 +4,12 @@ import Testing
 
 /// One way to store keys and values, with its bound on the error of an element.
 private struct Form: Sendable {
-  typealias Page = @convention(c) (
-    UnsafePointer<Float>?, Int, Int, UnsafeRawPointer?, UnsafeRawPointer?, Int,
-    UnsafePointer<Int32>?, UnsafePointer<Int32>?, UnsafeMutablePointer<Float>?,
-    UnsafeMutablePointer<Float>?, UnsafeMutablePointer<Float>?, Int
-  ) -> Void
+  typealias Page =
+    @convention(c) (
+      UnsafePointer<Float>?, Int, Int, UnsafeRawPointer?, UnsafeRawPointer?, Int,
+      UnsafePointer<Int32>?, UnsafePointer<Int32>?, UnsafeMutablePointer<Float>?,
+      UnsafeMutablePointer<Float>?, UnsafeMutablePointer<Float>?, Int
+    ) -> Void
   let bytes: @Sendable (Int) -> Int
   let store: @Sendable (UnsafePointer<Float>?, Int, Int, UnsafeMutableRawPointer?) -> Void
   let decode: @Sendable (UnsafeRawPointer?, Int, Int, UnsafeMutablePointer<Float>?) -> Void
@@ -96,7 +97,8 @@ extension `Kernels` {
           ]
           for (first, visible) in shapes {
             let limits = (0..<queries).map { (Int32(first($0)), Int32(visible($0))) }
-            func state(_ page: Form.Page, _ k: UnsafeRawPointer, _ v: UnsafeRawPointer) -> [UInt32] {
+            func state(_ page: Form.Page, _ k: UnsafeRawPointer, _ v: UnsafeRawPointer) -> [UInt32]
+            {
               var maximum = [Float](repeating: -.infinity, count: queries)
               var sum = [Float](repeating: 0, count: queries)
               var out = [Float](repeating: 0, count: queries * dim)
@@ -106,7 +108,8 @@ extension `Kernels` {
               return bits(maximum + sum + out)
             }
             let expected = on(0) {
-              state(qk_attention_page_f32, form.floats(keys, dim: dim), form.floats(values, dim: dim))
+              state(
+                qk_attention_page_f32, form.floats(keys, dim: dim), form.floats(values, dim: dim))
             }
             #expect(on(set) { state(form.page, keys, values) } == expected, "\(queries) of \(dim)")
           }

@@ -4,7 +4,7 @@ internal import QwenTensor
 ///
 /// The result lies in anonymous memory; pages of a mapped file that were read for it are given back, so that
 /// a model is not held twice.
-struct WeightPacker: Sendable {
+final class WeightPacker: Sendable {
   private let threads: Int
   private let rule: PackingRule?
 
@@ -12,6 +12,11 @@ struct WeightPacker: Sendable {
   init(threads: Int, _ rule: PackingRule?) {
     self.threads = threads
     self.rule = rule
+    if rule != nil { WorkerPool.shared.retain() }
+  }
+
+  deinit {
+    if rule != nil { WorkerPool.shared.release() }
   }
 
   func pack(_ matrix: Matrix) throws(TensorError) -> Matrix {

@@ -29,13 +29,16 @@ package struct Interleaving: Sendable {
 extension StorageFormat {
   /// Q4_0 in groups of 16 rows.
   package static let q4_0x16 = unsafe q4_0.interleaved(
-    "Q4_0x16", paysOn: [QK_ISA_AVX2], product: qk_q4_0x16_matmul_a8, pack: qk_q4_0x16_pack, decode: qk_q4_0x16_decode)
+    "Q4_0x16", paysOn: [QK_ISA_AVX2], product: qk_q4_0x16_matmul_a8, pack: qk_q4_0x16_pack,
+    decode: qk_q4_0x16_decode)
   /// Q4_1 in groups of 16 rows.
   package static let q4_1x16 = unsafe q4_1.interleaved(
-    "Q4_1x16", paysOn: [QK_ISA_AVX2], product: qk_q4_1x16_matmul_a8, pack: qk_q4_1x16_pack, decode: qk_q4_1x16_decode)
+    "Q4_1x16", paysOn: [QK_ISA_AVX2], product: qk_q4_1x16_matmul_a8, pack: qk_q4_1x16_pack,
+    decode: qk_q4_1x16_decode)
   /// Q8_0 in groups of 16 rows.
   package static let q8_0x16 = unsafe q8_0.interleaved(
-    "Q8_0x16", paysOn: [], product: qk_q8_0x16_matmul_a8, pack: qk_q8_0x16_pack, decode: qk_q8_0x16_decode)
+    "Q8_0x16", paysOn: [], product: qk_q8_0x16_matmul_a8, pack: qk_q8_0x16_pack,
+    decode: qk_q8_0x16_decode)
 
   /// Every interleaved form. They are made from rows, by `Matrix.packed`, or come from a file that says so.
   package static let interleavedForms: [StorageFormat] = [.q4_0x16, .q4_1x16, .q8_0x16]
@@ -64,12 +67,14 @@ extension StorageFormat {
   }
 
   private func interleaved(
-    _ name: String, paysOn: [Int], product: @escaping BlockProduct, pack: @escaping Interleaving.Pack,
+    _ name: String, paysOn: [Int], product: @escaping BlockProduct,
+    pack: @escaping Interleaving.Pack,
     decode: @escaping Interleaving.DecodeRow
   ) -> StorageFormat {
     unsafe StorageFormat(
       name: name, blockElements: blockElements, blockBytes: blockBytes, decode: self.decode,
       blockProduct: product,
-      interleaving: Interleaving(source: self.name, rows: 16, paysOn: paysOn, pack: pack, decode: decode))
+      interleaving: Interleaving(
+        source: self.name, rows: 16, paysOn: paysOn, pack: pack, decode: decode))
   }
 }
