@@ -80,14 +80,14 @@ bench: all models
 	build/bin/qwen bench $(SMOLLM2) --prompt 512 --generate 64 --json
 
 install: all
-	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/bin
-	install -m 755 build/lib/libqwen.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/
-	ln -sf libqwen.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libqwen.so.0
-	ln -sf libqwen.so.0 $(DESTDIR)$(PREFIX)/lib/libqwen.so
-	install -m 644 include/qwen.h $(DESTDIR)$(PREFIX)/include/
-	install -m 755 build/bin/qwen $(DESTDIR)$(PREFIX)/bin/
+	install -d "$(DESTDIR)$(PREFIX)/lib/pkgconfig" "$(DESTDIR)$(PREFIX)/include" "$(DESTDIR)$(PREFIX)/bin"
+	install -m 755 build/lib/libqwen.so.$(VERSION) "$(DESTDIR)$(PREFIX)/lib/"
+	ln -sf libqwen.so.$(VERSION) "$(DESTDIR)$(PREFIX)/lib/libqwen.so.0"
+	ln -sf libqwen.so.0 "$(DESTDIR)$(PREFIX)/lib/libqwen.so"
+	install -m 644 include/qwen.h "$(DESTDIR)$(PREFIX)/include/"
+	install -m 755 build/bin/qwen "$(DESTDIR)$(PREFIX)/bin/"
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' libqwen.pc.in \
-	  > $(DESTDIR)$(PREFIX)/lib/pkgconfig/libqwen.pc
+	  > "$(DESTDIR)$(PREFIX)/lib/pkgconfig/libqwen.pc"
 
 clean:
 	rm -rf .build build
