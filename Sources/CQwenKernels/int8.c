@@ -70,7 +70,69 @@ void qk_int8_encode(const float *values, void *target, size_t count) {
 // From here on a value is an outlier.
 static const float threshold = 6;
 
+#if QK_X86
+static QK_AVX2 __m256 as_half8(const float *x) {
+  return _mm256_cvtph_ps(_mm256_cvtps_ph(_mm256_loadu_ps(x), _MM_FROUND_TO_NEAREST_INT));
+}
+
+static QK_AVX2 void quantize_avx2(const float *x, qk_a8_block *blocks, uint32_t *outliers,
+                                  size_t count) {
+  const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
+  const __m256 limit = _mm256_set1_ps(threshold);
+  __m256i most = _mm256_setzero_si256();
+  for (size_t b = 0; b < count / 32; b++) {
+    uint32_t mask = 0;
+    QK_UNROLL for (int i = 0; i < 4; i++) {
+      const __m256 size = _mm256_and_ps(as_half8(x + 32 * b + 8 * i), magnitude);
+      const __m256 is_outlier = _mm256_cmp_ps(size, limit, _CMP_GE_OQ);
+      mask |= (uint32_t)_mm256_movemask_ps(is_outlier) << 8 * i;
+      most = _mm256_max_epu32(most, _mm256_castps_si256(_mm256_andnot_ps(is_outlier, size)));
+    }
+    outliers[b] = mask;
+  }
+  __m128i half = _mm_max_epu32(_mm256_castsi256_si128(most), _mm256_extracti128_si256(most, 1));
+  half = _mm_max_epu32(half, _mm_shuffle_epi32(half, 0x4e));
+  half = _mm_max_epu32(half, _mm_shuffle_epi32(half, 0xb1));
+  const float largest = qk_float_of((uint32_t)_mm_cvtsi128_si32(half));
+  const __m256 factor = _mm256_set1_ps(127 / largest);
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  const __m256i most_code = _mm256_set1_epi32(127);
+  for (size_t b = 0; b < count / 32; b++) {
+    qk_a8_block *block = blocks + b;
+    __m256i q[4];
+    QK_UNROLL for (int i = 0; i < 4; i++) {
+      const __m256 value = as_half8(x + 32 * b + 8 * i);
+      const __m256 scaled = _mm256_mul_ps(value, factor);
+      // What is no code, as 0 times infinity, is 0.
+      const __m256 size = _mm256_and_ps(scaled, magnitude);
+      const __m256 is_code =
+          _mm256_and_ps(_mm256_cmp_ps(size, _mm256_set1_ps(127.5f), _CMP_LE_OQ),
+                        _mm256_cmp_ps(_mm256_and_ps(value, magnitude), limit, _CMP_LT_OQ));
+      const __m256i code = _mm256_cvtps_epi32(_mm256_and_ps(scaled, is_code));
+      q[i] = _mm256_max_epi32(_mm256_min_epi32(code, most_code),
+                              _mm256_sub_epi32(_mm256_setzero_si256(), most_code));
+    }
+    const __m256i sums =
+        _mm256_add_epi32(_mm256_add_epi32(q[0], q[1]), _mm256_add_epi32(q[2], q[3]));
+    __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
+    sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
+    sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1));
+    block->scale = largest * inverse_127;
+    block->sum = _mm_cvtsi128_si32(sum);
+    const __m256i bytes =
+        _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));
+    _mm256_storeu_si256((__m256i *)block->values, _mm256_permutevar8x32_epi32(bytes, order));
+  }
+}
+#endif
+
 void qk_int8_quantize(const float *x, qk_a8_block *blocks, uint32_t *outliers, size_t count) {
+#if QK_X86
+  if (qk_isa() >= QK_ISA_AVX2) {
+    quantize_avx2(x, blocks, outliers, count);
+    return;
+  }
+#endif
   // As integers, magnitudes are ordered: finite, infinity, NaN.
   uint32_t most = 0;
   for (size_t b = 0; b < count / 32; b++) {

@@ -66,5 +66,25 @@ extension `Kernels` {
         #expect(values(a) == values(b))
       }
     }
+
+    @Test(arguments: fastSets)
+    func `of LLM int8 have the bits of the scalar reference`(_ set: Int32) {
+      var random = Random(state: 31)
+      for scale in [0, 1e-30, 1, 5, 6, 7, 1e6] as [Float] {
+        for bad in [0, Float.nan, .infinity, 6, -5.999] as [Float] {
+          var x = random.floats(320).map { $0 * scale }
+          if bad != 0 { x[77] = bad }
+          func run() -> ([UInt32], [UInt32], [Int32], [Int8]) {
+            var blocks = [qk_a8_block](repeating: qk_a8_block(), count: 10)
+            var outliers = [UInt32](repeating: 7, count: 10)
+            qk_int8_quantize(x, &blocks, &outliers, 320)
+            return (
+              outliers, bits(blocks.map(\.scale)), blocks.map(\.sum), blocks.flatMap(values)
+            )
+          }
+          #expect(on(set, run) == on(0, run))
+        }
+      }
+    }
   }
 }

@@ -77,7 +77,7 @@ typedef struct qk_a8_block {
 void qk_a8_quantize(const float *x, qk_a8_block *blocks, size_t count);
 
 // Activations as LLM.int8() has them: one scale for all blocks of a token, from half precision; values of 6 and more,
-// either sign, are outliers: 0 in the blocks, a bit of `outliers` (count / 32 words) for each. Scalar only.
+// either sign, are outliers: 0 in the blocks, a bit of `outliers` (count / 32 words) for each.
 void qk_int8_quantize(const float *x, qk_a8_block *blocks, uint32_t *outliers, size_t count);
 // y[r] += the outliers of one token times row r of weights in int8, in rising order of columns.
 void qk_int8_add_outliers(const void *weights, size_t row_bytes, size_t rows, size_t columns,
