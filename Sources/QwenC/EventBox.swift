@@ -31,10 +31,14 @@ internal import QwenFormats
       guard fill(kind: QWEN_EVENT_REASONING, content: piece) else { return false }
       unsafe event.pointee.id = id
       unsafe event.pointee.logprob = logprob
-    case .call(let index, let id, let name):
-      let call: JSONValue = ["index": .integer(index), "id": .string(id), "name": .string(name)]
+    case .call(let index, let callID, let name, let id, let logprob):
+      let call: JSONValue = [
+        "index": .integer(index), "id": .string(callID), "name": .string(name),
+      ]
       guard fill(kind: QWEN_EVENT_TOOL_CALL, content: call.serialized()) else { return false }
       unsafe event.pointee.call = Int32(clamping: index)
+      unsafe event.pointee.id = id
+      unsafe event.pointee.logprob = logprob
     case .arguments(let index, let piece, let id, let logprob):
       guard fill(kind: QWEN_EVENT_TOOL_ARGUMENTS, content: piece) else { return false }
       unsafe event.pointee.call = Int32(clamping: index)

@@ -91,7 +91,7 @@ program hygiene "" "$library" "$work" ${model:+"$model"}
 unset SWIFT_ROOT
 export SWIFT_BACKTRACE=enable=no
 if [ -n "$model" ]; then
-  for name in requests turns cancel sessions batches; do
+  for name in requests turns tools cancel sessions batches; do
     echo "# $name"
     program $name "$linked" "$model" "$work"
   done
@@ -101,6 +101,6 @@ if [ -n "$model" ]; then
   program allocations "$linked" "$model"
   preload=
 else
-  echo "# no model given: requests, turns, cancel, sessions and batches are left out"
+  echo "# no model given: requests, turns, tools, cancel, sessions and batches are left out"
 fi
 [ $failures -eq 0 ]

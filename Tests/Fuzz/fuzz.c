@@ -199,6 +199,10 @@ static int request_case(unsigned long iteration) {
       "{\"query\":\"hi\",\"history\":[[\"a\",\"b\"]],\"system\":\"\",\"max_new_tokens\":2,\"deadline_ms\":1000}",
       "{\"query\":\"a\",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"description\":\"d\","
       "\"parameters\":{\"type\":\"object\",\"properties\":{}}}}],\"max_new_tokens\":2}",
+      "{\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"1\","
+      "\"function\":{\"name\":\"f\",\"arguments\":{\"a\":[1,null]}}}]},{\"role\":\"tool\",\"content\":\"r\"}],\"tools\":"
+      "[{\"name_for_model\":\"f\",\"parameters\":[{\"name\":\"a\",\"required\":true}],\"args_format\":\"code\"}],"
+      "\"tool_choice\":\"required\",\"tool_format\":\"react\",\"react_wording\":\"apis\",\"max_new_tokens\":4}",
       "{\"context\":64,\"kv_cache\":\"f16\",\"prefill_chunk\":7}",
       "{\"special\":[\"<|im_start|>\"],\"disallow\":\"all\"}",
       "{\"load\":\"map\",\"threads\":1,\"compute\":\"float32\"}",

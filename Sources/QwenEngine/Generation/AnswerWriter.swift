@@ -88,7 +88,8 @@ struct AnswerWriter {
       case .content(let text): events.append(.text(text, id: id, logprob: logprob))
       case .reasoning(let text): events.append(.reasoning(text, id: id, logprob: logprob))
       case .call(let index, let call, let name):
-        events.append(.call(index: index, id: call, name: name))
+        events.append(
+          .call(index: index, callID: call, name: name, id: id, logprob: logprob))
       case .arguments(let index, let text):
         events.append(.arguments(index: index, text, id: id, logprob: logprob))
       }

@@ -7,7 +7,7 @@ package enum RunEvent: Sendable {
   /// A piece of the reasoning before the answer.
   case reasoning(String, id: Int32, logprob: Float)
   /// A call of a tool begins; one with an index that was there before takes its place.
-  case call(index: Int, id: String, name: String)
+  case call(index: Int, callID: String, name: String, id: Int32, logprob: Float)
   /// A piece of the text of a call's arguments.
   case arguments(index: Int, String, id: Int32, logprob: Float)
   /// The run is over.

@@ -104,7 +104,7 @@ extension RunResult {
     // thoughts as well.
     history = chat.history
     if let query = chat.query, calls.isEmpty {
-      let said = chat.opening.syntax == .react ? written : content
+      let said = chat.opening.syntax == .react ? chat.opening.begun + written : content
       history?.append([query, said])
     }
   }

@@ -25,6 +25,8 @@ package struct AnswerOpening: Sendable, Equatable {
   var forced: [ChatBlock.Part] = []
   /// Calls in the conversation so far.
   package var earlierCalls = 0
+  /// Of ReAct: the assistant's text that the answer goes on with.
+  package var begun = ""
 }
 
 extension ChatFormat {
@@ -56,6 +58,7 @@ extension ChatFormat {
         ? reactBlocks(Array(rest.suffix(count)), options)
         : hermesBlocks(Array(rest.suffix(count)), options)
       blocks = folded + answerBlock(folded, opening, options)
+      if usesReAct { opening.begun = blocks.last?.text ?? "" }
       let turns = try turns(blocks, tokenizer, isFirst: system == nil)
       let kept = window(turns, system: prefix.count, options.maximumWindow)
       let current = turns.last ?? []

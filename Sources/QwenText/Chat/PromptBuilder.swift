@@ -60,6 +60,13 @@ struct ChatBlock: Equatable {
   /// Whether the block is the last one and goes on with the answer.
   var isOpen = false
 
+  /// Its text without markers.
+  var text: String {
+    parts.reduce(into: "") { text, part in
+      if case .text(let piece) = part { text += piece }
+    }
+  }
+
   init(_ role: ChatMessage.Role, _ parts: [Part], startsTurn: Bool = false) {
     self.role = role
     self.parts = parts

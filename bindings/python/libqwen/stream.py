@@ -218,5 +218,7 @@ def copy_event(library: _native.Library, event: _native.Event) -> Optional[Event
     call = event.call if kind in (EventKind.TOOL_CALL, EventKind.TOOL_ARGUMENTS) else -1
     if kind is EventKind.TOOL_CALL:
         facts = json.loads(text)
-        return Event(kind, call=call, call_id=facts["id"], name=facts["name"])
+        return Event(
+            kind, "", event.id, event.logprob, call=call, call_id=facts["id"], name=facts["name"]
+        )
     return Event(kind, text, event.id, event.logprob, event.fraction, call=call)
