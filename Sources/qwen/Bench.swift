@@ -149,7 +149,7 @@ private func median(_ sorted: [Double]) -> Double {
 }
 
 /// A size from /proc/self/status in bytes, 0 where there is none.
-private func processMemory(_ field: String) -> Int {
+func processMemory(_ field: String) -> Int {
   guard let bytes = try? readAll("/proc/self/status") else { return 0 }
   for line in String(decoding: bytes, as: UTF8.self).split(separator: "\n")
   where line.hasPrefix(field) {

@@ -124,6 +124,19 @@ struct Session: ~Copyable {
       try takeText { qwen_chat(handle, request.text, forwardEvent, printer.reference, $0) })
   }
 
+  /// Logits after each of `ids` from place `first` on, one row after the other at the front of `rows`.
+  func logits(
+    _ ids: ArraySlice<Int32>, from first: Int, into rows: inout [Float]
+  ) throws(Failure) {
+    var written = 0
+    let status = ids.withUnsafeBufferPointer { ids in
+      rows.withUnsafeMutableBufferPointer {
+        qwen_logits(handle, ids.baseAddress, ids.count, first, $0.baseAddress, $0.count, &written)
+      }
+    }
+    try check(status)
+  }
+
   /// Natural-log probability of each token but the first.
   func score(_ ids: ArraySlice<Int32>) throws(Failure) -> [Float] {
     var values = [Float](repeating: 0, count: max(0, ids.count - 1))

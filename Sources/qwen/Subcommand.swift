@@ -25,7 +25,7 @@ struct Subcommand: Sendable {
   let run: @Sendable (Invocation) throws(Failure) -> Void
 
   static let all: [Subcommand] = [
-    .chat, .generate, .tokenize, .info, .perplexity, .bench, .quantize, .describe,
+    .chat, .generate, .tokenize, .info, .perplexity, .bench, .quantize, .quality, .describe,
   ]
 
   /// Usage, operands and every option with its default.
