@@ -9,9 +9,10 @@ package protocol PageOwner: AnyObject, Sendable {
 /// Brings matrices into other storage formats, a slab of rows at a time, on the pool's threads.
 ///
 /// Needs the memory of the result and a row of floats a thread; mapped source pages are handed back behind each
-/// slab. Rows are encoded one by one, so the result does not depend on the number of threads. One thread at a time.
+/// slab. Rows are encoded one by one but for the formats that are made of a whole matrix, so the result does not depend on the number of threads. One thread at a time.
 package final class Converter: Sendable {
   package let threads: Int
+  private let effort: Matrix.Effort
 
   /// Called after each slab with the bytes of source that were read for it; false stops.
   package typealias Report = (Int) -> Bool
@@ -19,8 +20,9 @@ package final class Converter: Sendable {
   /// Elements in a slab: some tens of milliseconds of work.
   private static let slabElements = 1 << 21
 
-  package init(threads: Int) {
+  package init(threads: Int, effort: Matrix.Effort = .plain) {
     self.threads = max(1, threads)
+    self.effort = effort
     WorkerPool.shared.retain()
   }
 
@@ -46,7 +48,8 @@ package final class Converter: Sendable {
       by: format.wholeGroups(matrix.rows))
     guard !overflow else { throw .memory(byteCount: Int.max) }
     let buffer = try Buffer(byteCount: count)
-    let step = format.isWrittenByRow ? Self.slabRows(columns: matrix.columns) : matrix.rows
+    // Some formats are made of a whole matrix.
+    let step = format.isWhole ? matrix.rows : Self.slabRows(columns: matrix.columns)
     var first = 0
     while first < matrix.rows {
       let rows = first..<min(first + step, matrix.rows)
@@ -76,7 +79,8 @@ package final class Converter: Sendable {
     } else {
       try WorkerPool.shared.exclusive { () throws(TensorError) in
         try unsafe slab.encode(
-          as: format, into: target, byteCount: rows.count * rowBytes, threads: threads)
+          as: format, effort: effort, into: target, byteCount: rows.count * rowBytes,
+          threads: threads)
       }
     }
     matrix.releasePages(rows)

@@ -61,6 +61,22 @@ package struct Matrix: @unchecked Sendable {
     }
   }
 
+  /// The matrices one below the other without a copy, where they lie so in memory; nil where they don't.
+  package static func joined(_ parts: [Matrix]) -> Matrix? {
+    guard let first = parts.first else { return nil }
+    var rows = first.rows
+    for part in parts.dropFirst() {
+      guard part.format.name == first.format.name, part.columns == first.columns,
+        rows % first.format.groupRows == 0,
+        unsafe part.address == first.address + rows * first.rowBytes, part.owner === first.owner
+      else { return nil }
+      rows += part.rows
+    }
+    return try? unsafe Matrix(
+      format: first.format, rows: rows, columns: first.columns, address: first.address,
+      byteCount: first.format.wholeGroups(rows) * first.rowBytes, owner: first.owner)
+  }
+
   /// Hands the memory of rows that are not needed for now back to the system, where they are pages of a file.
   package func releasePages(_ rows: Range<Int>) {
     guard let owner = owner as? any PageOwner else { return }

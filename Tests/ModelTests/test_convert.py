@@ -80,7 +80,7 @@ def interleaved(values: np.ndarray, heads: int) -> np.ndarray:
 def test_gguf_reads_the_tensors_that_gguf_would_write(model, word, tmp_path):
     family, folder, weights = model
     out = tmp_path / "out.gguf"
-    libqwen.convert(folder, out, weights=word)
+    libqwen.convert(folder, out, weights=word, rounding="plain")
     reader = gguf.GGUFReader(out)
     found = {tensor.name: tensor for tensor in reader.tensors}
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -181,7 +181,7 @@ def test_what_is_written_computes_what_loading_does(model, word, tmp_path):
     embeddings = "f32" if "lm_head.weight" not in weights else None
     head = {"head": "f32"} if embeddings else {}
     wanted = bits(logits(folder, weights=word, **head))
-    libqwen.convert(folder, tmp_path / "packed", weights=word, embeddings="f32", **head)
+    libqwen.convert(folder, tmp_path / "packed", weights=word, embeddings="f32", rounding="plain", **head)
     assert np.array_equal(bits(logits(tmp_path / "packed")), wanted)
     with libqwen.Model(str(tmp_path / "packed")) as packed:
         memory = packed.info["memory"]
@@ -191,11 +191,11 @@ def test_what_is_written_computes_what_loading_does(model, word, tmp_path):
         assert set(file.keys()) == set(weights)
     out = tmp_path / "out.gguf"
     if word.upper() in gguf.GGMLQuantizationType.__members__:
-        libqwen.convert(folder, out, weights=word, embeddings="f32", **head)
+        libqwen.convert(folder, out, weights=word, embeddings="f32", rounding="plain", **head)
         check_logits(family, logits(out), logits(tmp_path / "packed"))
     else:
         with pytest.raises(libqwen.QwenOptionError, match="weights"):
-            libqwen.convert(folder, out, weights=word)
+            libqwen.convert(folder, out, weights=word, rounding="plain")
 
 
 def test_what_exists_is_kept_unless_asked(tmp_path):

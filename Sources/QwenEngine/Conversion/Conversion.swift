@@ -33,6 +33,7 @@ package struct Conversion {
       policy.embedding = head
       policy.keepsNarrow.insert(.embedding)
     }
+    if options["rounding"] == nil { policy.effort = .best }
     self.policy = policy
     do {
       if !replaces { try OutputFile.refuseExisting(outPath) }
@@ -181,7 +182,7 @@ package struct Conversion {
     let total = max(1, tensors.reduce(0) { $0 + $1.sourceBytes })
     var done = 0
     let stream = TensorStream(
-      converter: Converter(threads: model.settings.threads), path: outPath
+      converter: Converter(threads: model.settings.threads, effort: policy.effort), path: outPath
     ) { bytes in
       done += bytes
       return progress?("convert", min(1, Double(done) / Double(total))) ?? true

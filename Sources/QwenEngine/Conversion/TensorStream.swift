@@ -82,7 +82,8 @@ struct TensorStream {
     let rowBytes = planned.byteCount / max(1, planned.tensor.rowCount)
     // Heads that are interleaved are written whole.
     let head = planned.tensor.interleavedHeads.map { matrix.rows / $0 }
-    let step = head ?? Converter.slabRows(columns: matrix.columns)
+    let step =
+      planned.format.isWhole ? matrix.rows : head ?? Converter.slabRows(columns: matrix.columns)
     do {
       let slab = try Buffer(byteCount: min(step, matrix.rows) * rowBytes)
       var first = 0

@@ -57,6 +57,10 @@ extension OptionTable {
       "embeddings", .word(WeightPolicy.words), default: nil,
       "Format of the token embeddings; default: as stored, where only the rows in use take memory (in a file that is written: that of the head)."
     ),
+    Option(
+      "rounding", .word(["plain", "best"]), default: nil,
+      "How numbers are rounded: plain as the formats' own programs do, best by a search for the least error, which takes longer; default: plain while loading, best in a file that is written."
+    ),
   ]
 
   /// Options of writing a model in other formats.

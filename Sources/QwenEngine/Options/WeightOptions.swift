@@ -25,6 +25,7 @@ extension WeightPolicy {
     layers = format("weights")
     head = format("head")
     embedding = format("embeddings")
+    effort = options["rounding"]?.string == "best" ? .best : .plain
     if let layers, options["head"] == nil {
       let least = WeightPolicy.headFormat
       head = layers.bitsPerWeight < least.bitsPerWeight ? least : layers

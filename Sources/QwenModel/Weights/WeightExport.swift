@@ -155,9 +155,11 @@ private struct Exporter {
     _ name: String, _ matrices: [Matrix], _ part: WeightPart, heads: Int? = nil
   ) {
     let rows = matrices.reduce(0) { $0 + $1.rows }
+    // What was one matrix is encoded as one again.
+    let parts = Matrix.joined(matrices).map { [$0] } ?? matrices
     tensors.append(
       ExportTensor(
-        name, [rows, matrices[0].columns], .rows(matrices, part: part), interleavedHeads: heads))
+        name, [rows, matrices[0].columns], .rows(parts, part: part), interleavedHeads: heads))
   }
 
   private mutating func stacked(_ name: String, _ matrices: [Matrix]) {

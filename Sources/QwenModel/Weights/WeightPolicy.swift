@@ -22,6 +22,8 @@ package struct WeightPolicy: Sendable {
   package var embedding: StorageFormat?
   /// Parts that stay as they are where they are stored in fewer bits than their format here.
   package var keepsNarrow: Set<WeightPart> = []
+  /// How much encoders try.
+  package var effort = Matrix.Effort.plain
   /// Whether what stays as stored is copied out of its file.
   package var copiesStored = false
   /// Which matrices are interleaved once they are read; nil for none.
@@ -108,7 +110,7 @@ final class WeightLoading {
     self.policy = policy
     self.threads = threads
     packer = WeightPacker(threads: threads, policy.packing)
-    converter = policy.isActive ? Converter(threads: threads) : nil
+    converter = policy.isActive ? Converter(threads: threads, effort: policy.effort) : nil
     self.progress = progress
     self.totalBytes = max(1, totalBytes)
   }

@@ -4,7 +4,7 @@ extension StorageFormat {
 
   /// The formats that can be written.
   package static var encodable: [StorageFormat] {
-    all.filter { unsafe $0.encode != nil }
+    all.filter(\.isWritable)
   }
 
   /// The format that options call `word`; nil if there is none, or if it can't be written.

@@ -97,8 +97,8 @@ package struct StorageFormat: Sendable {
   /// Whether anything writes this format.
   package var isWritable: Bool { unsafe encode != nil || encodeMatrix != nil }
 
-  /// Whether rows are encoded one by one, so that a matrix may be written in slabs.
-  package var isWrittenByRow: Bool { unsafe encodeMatrix == nil }
+  /// Whether its rows are made of the whole matrix, so that a slab of rows can't be encoded by itself.
+  package var isWhole: Bool { unsafe encodeMatrix != nil }
 
   /// The format of a GGUF type number.
   package static func ggml(_ type: UInt32) -> StorageFormat? {
