@@ -41,7 +41,11 @@ let package = Package(
     // C functions <-> Swift values; the only place where errors become integers.
     .target(
       name: "QwenC",
-      dependencies: ["CQwen", "CQwenShims", "QwenFormats", "QwenText", "QwenEngine"],
+      dependencies: [
+        "CQwen", "CQwenShims", "QwenFormats", "QwenText", "QwenEngine",
+        // Not imported: a change of their types' layout must rebuild what knows the layout of a model.
+        "QwenModel", "QwenTensor",
+      ],
       swiftSettings: strict,
       linkerSettings: [
         .unsafeFlags(
