@@ -128,11 +128,13 @@ def quality(
 ) -> str:
     """Formats by size and loss: a point for each row that has both figures, and a loss above 0.
 
+    A row that names its way to compute, as those of `qwen quality --json` do, has it behind its name.
+
     Raises:
         ValueError: no row has them.
     """
     named = [
-        (str(row[name]), float(row[x]), float(row[y]))
+        (_named(row, name), float(row[x]), float(row[y]))
         for row in rows
         if name in row and row.get(x) is not None and (row.get(y) or 0) > 0
     ]
@@ -140,6 +142,10 @@ def quality(
         raise ValueError(f"no row has {name}, {x} and {y} above 0")
     labels = {"x_label": x.replace("_", " "), "y_label": y.replace("_", " ")}
     return points(named, title="Quality by size", log_y=True, **labels)
+
+
+def _named(row: Mapping[str, Any], name: str) -> str:
+    return f"{row[name]} ({row['compute']})" if "compute" in row else str(row[name])
 
 
 # ---- Parts of a drawing --------------------------------------------------------------------------
