@@ -30,7 +30,7 @@ final class WeightPacker: Sendable {
   }
 
   func pack(_ linear: Linear) throws(TensorError) -> Linear {
-    try Linear(try pack(linear.weight), bias: linear.bias)
+    try Linear(try pack(linear.weight), bias: linear.bias, order: linear.order)
   }
 
   func pack(_ weights: GatedWeights) throws(TensorError) -> GatedWeights {
