@@ -38,7 +38,8 @@ package struct Conversion {
     do {
       if !replaces { try OutputFile.refuseExisting(outPath) }
     } catch { throw EngineError(error) }
-    let open: JSONObject = ["threads": options["threads"] ?? 0]
+    // Rows are written as they are, not as they multiply fastest.
+    let open: JSONObject = ["threads": options["threads"] ?? 0, "pack": "off"]
     model = try Model(path: path, options: open, progress: progress)
     guard let network = model.network else { throw EngineError(.internal, "no weights were read") }
     self.network = network
