@@ -5,9 +5,8 @@
 // laid out in a panel of a few kilobytes, which all tokens then pass over, TOKENS at a time: one load
 // of weights serves 3 tokens, one broadcast of activations 16 rows, and loads stay below the two a
 // cycle that multiplications take. Interleaved weights need no panel for few tokens.
-#include "panel.h"
 #include "interleaved.h"
-#include "twins.h"
+#include "scales6.h"
 
 #if QK_X86
 
@@ -330,6 +329,100 @@ QK_INLINE QK_AVX2 void matmul_x16(qk_format format, const uint8_t *weights, size
     } else {
       many_tokens(format, GROUP, s.group, row_bytes, count, blocks, x, x_stride, tokens, y + r,
                   y_stride);
+    }
+  }
+}
+
+// ---- Interleaved Q4_K: 8 parts a block, which unpacked are blocks of Q4_1 --------
+
+enum { PARTS = 8, Q4_K_BYTES = QK_GROUP * 144 };
+
+QK_INLINE QK_AVX2 __m256i k_word(const uint8_t *block, int w, int h) {
+  return _mm256_loadu_si256((const __m256i *)(block + 64 * (size_t)w + 32 * (size_t)h));
+}
+
+QK_INLINE QK_AVX2 qk_head8 k_head(const uint8_t *block, int h) {
+  qk_head8 head;
+  QK_UNROLL for (int w = 0; w < 4; w++) { head.w[w] = k_word(block, w, h); }
+  head.d = qk_low_halves(head.w[0]);
+  head.m = _mm256_xor_ps(qk_high_halves(head.w[0]), _mm256_set1_ps(-0.0f));
+  return head;
+}
+
+// 16 rows times one token: the codes of two parts lie in the halves of the same bytes.
+QK_INLINE QK_AVX2 void k_one_token(const uint8_t *group, size_t blocks, const qk_a8_block *x, float *y,
+                                   size_t count) {
+  __m256 totals[HALVES] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+  for (size_t b = 0; b < blocks; b++, group += Q4_K_BYTES, x += PARTS) {
+    const qk_head8 head[HALVES] = {k_head(group, 0), k_head(group, 1)};
+    QK_UNROLL for (int i = 0; i < PARTS / 2; i++) {
+      qk_prefetch(group + (size_t)i * (Q4_K_BYTES / 4) + QK_AHEAD, Q4_K_BYTES / 4);
+      __m256i pairs[HALVES][2];
+      QK_UNROLL for (int g = 0; g < 8; g++) {
+        QK_UNROLL for (int h = 0; h < HALVES; h++) {
+          const __m256i word = k_word(group, 4 + 8 * i + g, h);
+          QK_UNROLL for (int p = 0; p < 2; p++) {
+            const __m256i four = qk_four(x + 2 * i + p, g);
+            const __m256i products = _mm256_maddubs_epi16(four_bits(word, p), four);
+            pairs[h][p] = g == 0 ? products : _mm256_add_epi16(pairs[h][p], products);
+            QK_IN_ORDER(pairs[h][p]);
+          }
+        }
+      }
+      QK_UNROLL for (int p = 0; p < 2; p++) {
+        QK_UNROLL for (int h = 0; h < HALVES; h++) {
+          qk_part8 part;
+          qk_apply_scales6(&head[h], 2 * i + p, &part);
+          const __m256i exact = _mm256_madd_epi16(pairs[h][p], _mm256_set1_epi16(1));
+          totals[h] = qk_add_block8(QK_Q4_1, exact, part.d, part.m, x + 2 * i + p, totals[h]);
+        }
+      }
+    }
+  }
+  _mm256_maskstore_ps(y, qk_mask8(count), totals[0]);
+  _mm256_maskstore_ps(y + 8, qk_mask8(count > 8 ? count - 8 : 0), totals[1]);
+}
+
+QK_INLINE QK_AVX2 void k_fill(panel *panel, const uint8_t *group, size_t blocks) {
+  for (size_t b = 0; b < blocks; b++, group += Q4_K_BYTES) {
+    QK_UNROLL for (int h = 0; h < HALVES; h++) {
+      const qk_head8 head = k_head(group, h);
+      QK_UNROLL for (int p = 0; p < PARTS; p++) {
+        const size_t at = b * PARTS + (size_t)p;
+        qk_part8 part;
+        qk_apply_scales6(&head, p, &part);
+        panel->d[at][h] = part.d;
+        panel->m[at][h] = part.m;
+        QK_UNROLL for (int g = 0; g < 8; g++) {
+          panel->low[at][g][h] = four_bits(k_word(group, 4 + p / 2 * 8 + g, h), p % 2);
+        }
+      }
+    }
+  }
+}
+
+QK_AVX2 void qk_q4_kx16_matmul_a8_avx2(const void *weights, size_t row_bytes, size_t rows,
+                                       size_t columns, const qk_a8_block *x, size_t x_stride,
+                                       size_t tokens, float *y, size_t y_stride) {
+  const size_t blocks = columns / 256;
+  if (blocks == 0) {
+    zeros(rows, tokens, y, y_stride);
+    return;
+  }
+  const size_t step = PANEL_BLOCKS / PARTS;
+  for (size_t r = 0; r < rows; r += QK_GROUP) {
+    const size_t count = rows - r < QK_GROUP ? rows - r : QK_GROUP;
+    const uint8_t *group = (const uint8_t *)weights + r * row_bytes;
+    if (tokens == 1) {
+      k_one_token(group, blocks, x, y + r, count);
+      continue;
+    }
+    panel p;
+    for (size_t start = 0; start < blocks; start += step) {
+      const size_t filled = blocks - start < step ? blocks - start : step;
+      k_fill(&p, group + start * Q4_K_BYTES, filled);
+      tiles(QK_Q4_1, PANEL, (source){&p, 0}, filled * PARTS, x + start * PARTS, x_stride, tokens,
+            y + r, y_stride, start == 0, count);
     }
   }
 }

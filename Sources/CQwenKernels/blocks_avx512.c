@@ -258,6 +258,113 @@ QK_INLINE QK_AVX512 void matmul_x16(qk_format format, qk_block_matmul *rest,
   }
 }
 
+// ---- Interleaved Q4_K: 8 parts a block, which unpacked are blocks of Q4_1 --------
+
+enum { PARTS = 8, Q4_K_BYTES = QK_GROUP * 144 };
+
+typedef struct {
+  __m512i w[4];
+  __m512 d, m;
+} k_head16;
+
+QK_INLINE QK_AVX512 k_head16 k_head(const uint8_t *block) {
+  k_head16 head;
+  QK_UNROLL for (int w = 0; w < 4; w++) { head.w[w] = _mm512_loadu_si512(block + 64 * (size_t)w); }
+  head.d = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(head.w[0]));
+  head.m = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(head.w[0], 16)));
+  head.m = _mm512_xor_ps(head.m, _mm512_set1_ps(-0.0f));
+  return head;
+}
+
+// d and m of a part, from 6 bits each (scales6.h).
+QK_INLINE QK_AVX512 void k_scales(const k_head16 *head, int part, __m512 *d, __m512 *m) {
+  __m512i scale, minimum;
+  if (part < 4) {
+    scale = _mm512_and_si512(_mm512_srli_epi32(head->w[1], 8 * part), _mm512_set1_epi32(63));
+    minimum = _mm512_and_si512(_mm512_srli_epi32(head->w[2], 8 * part), _mm512_set1_epi32(63));
+  } else {
+    const unsigned i = 8 * ((unsigned)part - 4);
+    const __m512i low = _mm512_srli_epi32(head->w[3], i);
+    const __m512i four = _mm512_set1_epi32(15);
+    const __m512i two = _mm512_set1_epi32(48);
+    scale = _mm512_or_si512(_mm512_and_si512(low, four),
+                            _mm512_and_si512(_mm512_srli_epi32(head->w[1], i + 2), two));
+    minimum = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi32(low, 4), four),
+                              _mm512_and_si512(_mm512_srli_epi32(head->w[2], i + 2), two));
+  }
+  *d = _mm512_mul_ps(head->d, _mm512_cvtepi32_ps(scale));
+  *m = _mm512_mul_ps(head->m, _mm512_cvtepi32_ps(minimum));
+}
+
+QK_INLINE QK_AVX512 __m512i k_word(const uint8_t *block, int part, int g) {
+  const __m512i q = _mm512_loadu_si512(block + 64 * (size_t)(4 + part / 2 * 8 + g));
+  const __m512i low = part % 2 == 0 ? q : _mm512_srli_epi16(q, 4);
+  return _mm512_and_si512(low, _mm512_set1_epi8(15));
+}
+
+// 16 rows times one token.
+QK_INLINE QK_AVX512 void k_one_token(const uint8_t *group, size_t blocks, const qk_a8_block *x,
+                                     float *y, __mmask16 mask) {
+  __m512 total = _mm512_setzero_ps();
+  for (size_t b = 0; b < blocks; b++, group += Q4_K_BYTES) {
+    const k_head16 head = k_head(group);
+    QK_UNROLL for (int p = 0; p < PARTS; p++, x++) {
+      qk_prefetch(group + (size_t)p * (Q4_K_BYTES / 8) + QK_AHEAD, Q4_K_BYTES / 8);
+      __m512i even = _mm512_setzero_si512();
+      __m512i odd = _mm512_setzero_si512();
+      QK_UNROLL for (int g = 0; g < 8; g += 2) {
+        int32_t fours[2];
+        memcpy(fours, x->values + 4 * g, sizeof fours);
+        even = _mm512_dpbusd_epi32(even, k_word(group, p, g), _mm512_set1_epi32(fours[0]));
+        odd = _mm512_dpbusd_epi32(odd, k_word(group, p, g + 1), _mm512_set1_epi32(fours[1]));
+      }
+      __m512 d, m;
+      k_scales(&head, p, &d, &m);
+      const __m512 exact = _mm512_cvtepi32_ps(_mm512_add_epi32(even, odd));
+      total = _mm512_fmadd_ps(exact, _mm512_mul_ps(d, _mm512_set1_ps(x->scale)), total);
+      total = _mm512_fmadd_ps(m, _mm512_set1_ps(x->scale * (float)x->sum), total);
+    }
+  }
+  _mm512_mask_storeu_ps(y, mask, total);
+}
+
+QK_INLINE QK_AVX512 void k_fill(panel *panel, const uint8_t *group, size_t blocks) {
+  for (size_t b = 0; b < blocks; b++, group += Q4_K_BYTES) {
+    const k_head16 head = k_head(group);
+    QK_UNROLL for (int p = 0; p < PARTS; p++) {
+      const size_t at = b * PARTS + (size_t)p;
+      k_scales(&head, p, &panel->d[at], &panel->m[at]);
+      QK_UNROLL for (int g = 0; g < 8; g++) { panel->q[at][g] = k_word(group, p, g); }
+    }
+  }
+}
+
+QK_AVX512 void qk_q4_kx16_matmul_a8_avx512(const void *weights, size_t row_bytes, size_t rows,
+                                           size_t columns, const qk_a8_block *x, size_t x_stride,
+                                           size_t tokens, float *y, size_t y_stride) {
+  const size_t blocks = columns / 256;
+  if (blocks == 0) {
+    qk_q4_kx16_matmul_a8_avx2(weights, row_bytes, rows, 0, x, x_stride, tokens, y, y_stride);
+    return;
+  }
+  const size_t step = PANEL_BLOCKS / PARTS;
+  for (size_t r = 0; r < rows; r += QK_GROUP) {
+    const size_t count = rows - r < QK_GROUP ? rows - r : QK_GROUP;
+    const __mmask16 mask = (__mmask16)((1u << count) - 1);
+    const uint8_t *group = (const uint8_t *)weights + r * row_bytes;
+    if (tokens == 1) {
+      k_one_token(group, blocks, x, y + r, mask);
+      continue;
+    }
+    panel p;
+    for (size_t start = 0; start < blocks; start += step) {
+      const size_t filled = blocks - start < step ? blocks - start : step;
+      k_fill(&p, group + start * Q4_K_BYTES, filled);
+      pass(QK_Q4_1, &p, start * PARTS, filled * PARTS, x, x_stride, tokens, y + r, y_stride, mask);
+    }
+  }
+}
+
 #define QK_MATMUL(name, body, format, rest)                                                     \
   QK_AVX512 void name(const void *weights, size_t row_bytes, size_t rows, size_t columns,       \
                       const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,           \

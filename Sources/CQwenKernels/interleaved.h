@@ -1,16 +1,16 @@
 // Interleaved forms of blocked formats: 16 rows side by side, so that one load serves 16 rows (or 8)
 // and 4 activations are broadcast from memory.
 //
-// A group of 16 rows is a run of groups of blocks, one for each 32 columns: first the half-precision
-// numbers of a block (16 times the first, then 16 times the second, if there is one), then the q,
-// words of 4 bytes: word w of row r is word 16 w + r. A matrix whose rows are no multiple of 16 ends
+// A group of 16 rows is a run of groups of blocks: first the half-precision
+// numbers of a block (16 times the first, then 16 times the second, if there is one), then all that
+// is behind them, words of 4 bytes: word w of row r is word 16 w + r. A matrix whose rows are no multiple of 16 ends
 // with rows of zeros. Sizes are those of the row-major form.
 #ifndef QK_INTERLEAVED_H
 #define QK_INTERLEAVED_H
 
 #include "blocks.h"
 
-enum { QK_GROUP = 16 };
+enum { QK_GROUP = 16, QK_MOST_BLOCK_BYTES = 144 };
 
 typedef struct {
   size_t halves; // half-precision numbers in a block
@@ -28,7 +28,7 @@ QK_INLINE void qk_interleave(qk_block_layout layout, const uint8_t *source, size
   for (size_t first = 0; first < rows; first += QK_GROUP) {
     for (size_t b = 0; b < blocks; b++, target += QK_GROUP * bytes) {
       for (size_t r = 0; r < QK_GROUP; r++) {
-        static const uint8_t zeros[64];
+        static const uint8_t zeros[QK_MOST_BLOCK_BYTES];
         const uint8_t *block =
             first + r < rows ? source + (first + r) * row_bytes + b * bytes : zeros;
         for (size_t h = 0; h < layout.halves; h++) {

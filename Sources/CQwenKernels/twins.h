@@ -26,6 +26,7 @@ typedef void qk_block_matmul(const void *weights, size_t row_bytes, size_t rows,
 qk_block_matmul qk_q4_0_matmul_a8_avx2, qk_q4_1_matmul_a8_avx2, qk_q8_0_matmul_a8_avx2;
 qk_block_matmul qk_q4_0x16_matmul_a8_avx2, qk_q4_1x16_matmul_a8_avx2, qk_q8_0x16_matmul_a8_avx2;
 qk_block_matmul qk_q4_0_matmul_a8_avx512, qk_q4_1_matmul_a8_avx512, qk_q8_0_matmul_a8_avx512;
+qk_block_matmul qk_q4_kx16_matmul_a8_avx2, qk_q4_kx16_matmul_a8_avx512;
 qk_block_matmul qk_q4_0x16_matmul_a8_avx512, qk_q4_1x16_matmul_a8_avx512,
     qk_q8_0x16_matmul_a8_avx512;
 

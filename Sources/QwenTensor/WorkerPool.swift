@@ -28,8 +28,12 @@ package final class WorkerPool: @unchecked Sendable {
     default: "scalar"
     }
   }
-  /// Processors this process may run on, by its affinity mask; at least 1.
-  package static var processorCount: Int { max(1, Int(qk_processor_count())) }
+  /// Processors this process may run on, by its affinity mask and by the quota of its control group; at least 1.
+  package static var processorCount: Int {
+    let allowed = max(1, Int(qk_processor_count()))
+    guard let quota = ControlGroup.processors else { return allowed }
+    return max(1, min(allowed, quota))
+  }
 
   /// How long a thread spins before it sleeps: about 20 microseconds, longer than the serial stretches
   /// between two regions of a token, far shorter than a time slice lost to a descheduled peer.

@@ -15,8 +15,10 @@ private struct Pair {
   let blocks: [qk_a8_block]
   static let untouched: Float = 7
 
-  init(_ name: String, rows: Int, columns: Int, tokens: Int) throws {
+  /// `wanted` columns of blocks of 32, or so many whole blocks of a format that has longer ones.
+  init(_ name: String, rows: Int, columns wanted: Int, tokens: Int) throws {
     form = try #require(StorageFormat.named(name))
+    let columns = wanted / 32 * max(32, form.blockElements)
     let interleaving = try #require(form.interleaving)
     self.interleaving = interleaving
     rowMajor = try #require(StorageFormat.named(interleaving.source))
@@ -70,8 +72,9 @@ extension `Kernels` {
   @Suite struct `Interleaved forms` {
     @Test(arguments: forms)
     func `decode to the numbers of the rows`(_ name: String) throws {
-      for (rows, columns) in [(1, 32), (16, 64), (19, 96)] {
-        let pair = try Pair(name, rows: rows, columns: columns, tokens: 1)
+      for (rows, wanted) in [(1, 32), (16, 64), (19, 96)] {
+        let pair = try Pair(name, rows: rows, columns: wanted, tokens: 1)
+        let columns = pair.columns
         var (a, b) = ([Float](repeating: 0, count: columns), [Float](repeating: 1, count: columns))
         for row in 0..<rows {
           pair.weights.withUnsafeBytes {
@@ -130,7 +133,7 @@ extension `Kernels` {
         }
       }
       let matrix = try Matrix(
-        format: pair.rowMajor, rows: 50, columns: 64, address: buffer.address,
+        format: pair.rowMajor, rows: 50, columns: pair.columns, address: buffer.address,
         byteCount: buffer.byteCount, owner: buffer)
       WorkerPool.shared.retain()
       defer { WorkerPool.shared.release() }

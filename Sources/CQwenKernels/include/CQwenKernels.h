@@ -171,6 +171,11 @@ void qk_nf4_double_encode(const float *values, const uint8_t *codes, void *targe
 void qk_q4_0x16_pack(const void *source, size_t row_bytes, size_t rows, size_t columns, void *target);
 void qk_q4_1x16_pack(const void *source, size_t row_bytes, size_t rows, size_t columns, void *target);
 void qk_q8_0x16_pack(const void *source, size_t row_bytes, size_t rows, size_t columns, void *target);
+void qk_q4_kx16_pack(const void *source, size_t row_bytes, size_t rows, size_t columns, void *target);
+void qk_q4_kx16_decode(const void *group, size_t row, float *values, size_t count);
+void qk_q4_kx16_matmul_a8(const void *weights, size_t row_bytes, size_t rows, size_t columns,
+                          const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,
+                          size_t y_stride);
 void qk_q4_0x16_decode(const void *group, size_t row, float *values, size_t count);
 void qk_q4_1x16_decode(const void *group, size_t row, float *values, size_t count);
 void qk_q8_0x16_decode(const void *group, size_t row, float *values, size_t count);

@@ -40,8 +40,13 @@ extension StorageFormat {
     "Q8_0x16", paysOn: [], product: qk_q8_0x16_matmul_a8, pack: qk_q8_0x16_pack,
     decode: qk_q8_0x16_decode)
 
+  /// Q4_K in groups of 16 rows.
+  package static let q4_kx16 = unsafe q4_k.interleaved(
+    "Q4_Kx16", paysOn: [QK_ISA_AVX2], product: qk_q4_kx16_matmul_a8, pack: qk_q4_kx16_pack,
+    decode: qk_q4_kx16_decode)
+
   /// Every interleaved form. They are made from rows, by `Matrix.packed`, or come from a file that says so.
-  package static let interleavedForms: [StorageFormat] = [.q4_0x16, .q4_1x16, .q8_0x16]
+  package static let interleavedForms: [StorageFormat] = [.q4_0x16, .q4_1x16, .q8_0x16, .q4_kx16]
 
   /// Name of the format, or of the one that rows have by themselves.
   package var rowName: String { interleaving?.source ?? name }
