@@ -23,10 +23,10 @@ all:
 	$(SWIFT_BUILD) --product qwen
 	$(SWIFT_BUILD) --product qwen-command
 	mkdir -p build/lib build/bin
-	cp .build/release/libqwen.so build/lib/libqwen.so.$(VERSION)
+	cp --remove-destination .build/release/libqwen.so build/lib/libqwen.so.$(VERSION)
 	ln -sf libqwen.so.$(VERSION) build/lib/libqwen.so.0
 	ln -sf libqwen.so.0 build/lib/libqwen.so
-	cp .build/release/qwen-command build/bin/qwen
+	cp --remove-destination .build/release/qwen-command build/bin/qwen
 
 packages:
 	Tests/Tools/packages.sh
