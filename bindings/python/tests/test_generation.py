@@ -239,8 +239,11 @@ def test_a_deadline_ends_a_run(session: libqwen.Session) -> None:
 
 @pytest.mark.parametrize("push", [False, True])
 def test_ctrl_c_ends_a_run_and_leaves_the_session_ready(
-    session: libqwen.Session, push: bool
+    session: libqwen.Session, push: bool, request: pytest.FixtureRequest
 ) -> None:
+    # A job in the background starts with the signal ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     main = threading.get_ident()
     timer = threading.Timer(0.1, lambda: signal.pthread_kill(main, signal.SIGINT))
     timer.start()
