@@ -16,14 +16,16 @@ os.close(null)
 sys.stdin = open(0)
 
 
-def limit(kind, value):
+def limit(kind, value, beyond=0):
     hard = resource.getrlimit(kind)[1]
     value = int(value) if hard < 0 else min(int(value), hard)
-    resource.setrlimit(kind, (value, value))
+    most = value + beyond if hard < 0 else min(value + beyond, hard)
+    resource.setrlimit(kind, (value, most))
 
 
 limit(resource.RLIMIT_CORE, 0)
-limit(resource.RLIMIT_CPU, max(limits["seconds"], 1))
+# Behind the watch on the clock; SIGXCPU comes first and tells why, SIGKILL a second later.
+limit(resource.RLIMIT_CPU, limits["seconds"] + 2, beyond=1)
 limit(resource.RLIMIT_FSIZE, limits["file_bytes"])
 limit(resource.RLIMIT_NOFILE, 64)
 if task["user"] is not None:
