@@ -3,8 +3,8 @@
 // give equal bits.
 //
 //   clang -O3 -fno-math-errno -ISources/CQwenKernels/include Tests/Tools/kernel_bench.c
-//     Sources/CQwenKernels/*.c -lm -o /tmp/kernel_bench
-//   /tmp/kernel_bench [columns] [tokens] [format]
+//     Sources/CQwenKernels/*.c -lm -o kernel_bench
+//   ./kernel_bench [columns] [tokens] [format]
 #include <CQwenKernels.h>
 
 #include <math.h>

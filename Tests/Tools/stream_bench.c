@@ -2,8 +2,8 @@
 // beside a loop that only reads the same bytes, one after the other in the same seconds.
 //
 //   clang -O3 -fno-math-errno -pthread -ISources/CQwenKernels/include Tests/Tools/stream_bench.c
-//     Sources/CQwenKernels/*.c -lm -o /tmp/stream_bench
-//   /tmp/stream_bench [columns] [rounds] [format]
+//     Sources/CQwenKernels/*.c -lm -o stream_bench
+//   ./stream_bench [columns] [rounds] [format]
 //
 // Each line: format, instruction set, threads, GB/s of the product and of the reading that a tenth of
 // the rounds reached, the ratio of these, and the median of the ratios round by round.
