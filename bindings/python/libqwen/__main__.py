@@ -23,10 +23,10 @@ def main(arguments: Optional[List[str]] = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     command.add_arguments(commands)
     plot = commands.add_parser(
-        "plot", help="draw the JSON of an evaluation or a perplexity table as SVG"
+        "plot", help="draw the JSON of an evaluation or a perplexity table as SVG or PNG"
     )
     plot.add_argument("json", help='a file, or "-" for standard input')
-    plot.add_argument("-o", "--output", default="-", help='the SVG file, or "-" (default)')
+    plot.add_argument("-o", "--output", default="-", help='the file, PNG if its name ends so and otherwise SVG, or "-" (default)')
     given = parser.parse_args(arguments)
     try:
         if given.command == "plot":
@@ -44,9 +44,21 @@ def _plot(given: argparse.Namespace) -> int:
     drawing = draw(json.loads(text))
     if given.output == "-":
         sys.stdout.write(drawing)
+    elif given.output.lower().endswith(".png"):
+        Path(given.output).write_bytes(_png(drawing))
     else:
         Path(given.output).write_text(drawing, encoding="utf-8")
     return 0
+
+
+def _png(drawing: str) -> bytes:
+    try:
+        import cairosvg
+    except (ImportError, OSError) as error:
+        raise ValueError(
+            f"PNG needs cairosvg: pip install cairosvg, and Debian's libcairo2 ({error})"
+        ) from error
+    return bytes(cairosvg.svg2png(bytestring=drawing.encode(), scale=2))
 
 
 if __name__ == "__main__":

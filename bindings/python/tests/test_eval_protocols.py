@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import math
 import tarfile
 import zipfile
 from pathlib import Path
@@ -107,6 +108,31 @@ def test_the_prompt_of_translation() -> None:
     assert wmt.prompt("en", "zh", [("Hi.", "你好。")], "Bye.") == (
         "English: Hi.\nChinese: 你好。\n\nEnglish: Bye.\nChinese:"
     )
+
+
+def test_translation_is_scored_by_bleu() -> None:
+    pytest.importorskip("sacrebleu")
+    runner = Scripted([" 今天海面很平静。\nEnglish: more", "我爱茶。", "I like tea."])
+    score = run("wmt22", runner)
+    # By hand, characters being words: 11 of 12, 8 of 10, 6 of 8 and 5 of 6 n-grams are right, and 12
+    # characters stand against 13.
+    wanted = 100 * math.exp(1 - 13 / 12) * (11 / 12 * 8 / 10 * 6 / 8 * 5 / 6) ** 0.25
+    assert score.metrics["en-zh"] == pytest.approx(wanted, abs=1e-9)
+    assert score.metrics["zh-en"] == pytest.approx(100, abs=1e-9)
+    assert score.records[0]["text"] == "今天海面很平静。"
+    shots = [("Good morning.", "早上好。"), ("The book is on the table.", "书在桌子上。")]
+    assert runner.prompts[1] == wmt.prompt("en", "zh", shots, "I like tea.")
+
+
+def test_translation_with_one_direction_only(tmp_path: Path) -> None:
+    pytest.importorskip("sacrebleu")
+    for name in ("wmt22.zh-en.zh", "wmt22.zh-en.en", "examples.zh-en.zh", "examples.zh-en.en"):
+        (tmp_path / name).write_text("a b c d\n")
+    score = run("wmt22", Scripted(["a b c d"]), tmp_path)
+    assert score.missing == ["en-zh"] and score.metrics == {"zh-en": pytest.approx(100)}
+    (tmp_path / "wmt22.zh-en.en").write_text("a b c d\ne f g h\n")
+    with pytest.raises(DataError, match="has 1 lines, wmt22.zh-en.en has 2"):
+        run("wmt22", Scripted(["a b c d"]), tmp_path)
 
 
 # ---- Reading answers -----------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import struct
+import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any, Dict, List
@@ -101,3 +103,22 @@ def test_the_command_writes_a_file(tmp_path: Path, capsys: pytest.CaptureFixture
     source.write_text("{}")
     assert command.main(["plot", str(source)]) == 1
     assert "libqwen: " in capsys.readouterr().err
+
+
+def test_the_command_writes_png(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = tmp_path / "table.json", tmp_path / "table.png"
+    source.write_text(json.dumps(TABLE))
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "cairosvg", None)
+        assert command.main(["plot", str(source), "-o", str(target)]) == 1
+        assert "pip install cairosvg" in capsys.readouterr().err and not target.exists()
+    try:
+        import cairosvg  # noqa: F401
+    except (ImportError, OSError):
+        pytest.skip("cairosvg or libcairo2 is not installed")
+    assert command.main(["plot", str(source), "-o", str(target)]) == 0
+    content = target.read_bytes()
+    assert content.startswith(b"\x89PNG\r\n\x1a\n")
+    assert struct.unpack(">II", content[16:24]) == (1440, 880)

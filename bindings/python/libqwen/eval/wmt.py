@@ -72,7 +72,13 @@ def _even(
 ) -> Tuple[List[str], List[str]]:
     left, right = folder.lines(*one), folder.lines(*other)
     if len(left) != len(right):
-        raise DataError(f"{one[0]} has {len(left)} lines, {other[0]} has {len(right)}")
+        names = [
+            next(name for name in ways if folder.find(name) is not None) for ways in (one, other)
+        ]
+        raise DataError(
+            f"{folder.path}: {names[0]} has {len(left)} lines, {names[1]} has {len(right)}; "
+            "line N of one is the translation of line N of the other"
+        )
     return left, right
 
 
