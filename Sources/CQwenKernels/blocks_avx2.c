@@ -5,10 +5,17 @@
 // laid out in a panel of a few kilobytes, which all tokens then pass over, TOKENS at a time: one load
 // of weights serves 3 tokens, one broadcast of activations 16 rows, and loads stay below the two a
 // cycle that multiplications take. Interleaved weights need no panel for few tokens.
+//
+// blocks_avxvnni.c compiles this file a second time, with QK_VNNI: 4 products an instruction, added in 32 bits.
 #include "interleaved.h"
 #include "scales6.h"
 
 #if QK_X86
+
+#ifndef QK_VNNI
+#define QK_VNNI 0
+#define QK_TWIN(name) name##_avx2
+#endif
 
 enum {
   HALVES = 2, // vectors of rows in a tile
@@ -61,9 +68,17 @@ QK_INLINE QK_AVX2 __m256 group_half(qk_format format, const uint8_t *group, size
       _mm_loadu_si128((const __m128i *)(block + 2 * QK_GROUP * n + 16 * (size_t)h)));
 }
 
-// Unsigned 4-bit weights, for the 4 columns of word g.
+QK_INLINE QK_AVX2 __m256i as_unsigned(__m256i q) {
+  return _mm256_xor_si256(q, _mm256_set1_epi8(-128));
+}
+
+// Unsigned weights for the 4 columns of word g, without the high halves of 8 bits in a panel.
 QK_INLINE QK_AVX2 __m256i low_of(qk_format format, layout l, source s, size_t b, int g, int h) {
-  return l == PANEL ? s.p->low[b][g][h] : four_bits(group_q(format, s.group, b, g % 4, h), g / 4);
+  if (l == PANEL) {
+    return s.p->low[b][g][h];
+  }
+  return format == QK_Q8_0 ? as_unsigned(group_q(format, s.group, b, g, h))
+                           : four_bits(group_q(format, s.group, b, g % 4, h), g / 4);
 }
 
 QK_INLINE QK_AVX2 __m256 d_of(qk_format format, layout l, source s, size_t b, int h) {
@@ -78,6 +93,19 @@ QK_INLINE QK_AVX2 __m256 m_of(qk_format format, layout l, source s, size_t b, in
 QK_INLINE QK_AVX2 void products_of(qk_format format, layout l, const int tokens, source s,
                                    size_t b, const qk_a8_block *x, size_t x_stride,
                                    __m256i products[HALVES][TOKENS]) {
+  if (QK_VNNI) {
+    QK_UNROLL for (int g = 0; g < 8; g++) {
+      QK_UNROLL for (int t = 0; t < tokens; t++) {
+        const __m256i four = qk_four(x + (size_t)t * x_stride + b, g);
+        QK_UNROLL for (int h = 0; h < HALVES; h++) {
+          const __m256i sum = g == 0 ? _mm256_setzero_si256() : products[h][t];
+          products[h][t] = qk_dot_vnni(sum, low_of(format, l, s, b, g, h), four);
+          QK_IN_ORDER(products[h][t]);
+        }
+      }
+    }
+    return;
+  }
   // 8 pairs of at most 2 * 15 * 127 stay within 16 bits: 30480.
   __m256i pairs[HALVES][TOKENS];
   if (format == QK_Q8_0) {
@@ -148,7 +176,7 @@ QK_INLINE QK_AVX2 void tile(qk_format format, layout l, const int tokens, source
                               : _mm256_maskload_ps(y + (size_t)t * y_stride + 8 * h, mask[h]);
     }
   }
-  const int is_signed = format == QK_Q8_0 && l == GROUP;
+  const int is_signed = format == QK_Q8_0 && l == GROUP && !QK_VNNI;
   for (size_t b = 0; b < blocks; b++) {
     __m256i products[HALVES][TOKENS];
     if (l == GROUP) {
@@ -197,12 +225,12 @@ QK_INLINE QK_AVX2 void tiles(qk_format format, layout l, source s, size_t blocks
 }
 
 QK_INLINE QK_AVX2 void put(qk_format format, panel *p, size_t b, int g, int h, __m256i q) {
-  if (format == QK_Q8_0) {
-    q = _mm256_xor_si256(q, _mm256_set1_epi8(-128));
+  if (format == QK_Q8_0 && !QK_VNNI) {
+    q = as_unsigned(q);
     p->low[b][g][h] = four_bits(q, 0);
     p->high[b][g][h] = four_bits(q, 1);
   } else {
-    p->low[b][g][h] = q;
+    p->low[b][g][h] = format == QK_Q8_0 ? as_unsigned(q) : q;
   }
 }
 
@@ -269,7 +297,12 @@ QK_INLINE QK_AVX2 void one_token(qk_format format, const uint8_t *first, size_t 
     qk_prefetch_block8(format, ahead, row_bytes, b);
     const qk_block8 block = qk_load_block8(format, row, b * bytes);
     __m256i products = _mm256_setzero_si256();
-    if (format == QK_Q8_0) {
+    if (QK_VNNI) {
+      QK_UNROLL for (int g = 0; g < 8; g++) {
+        const __m256i q = format == QK_Q8_0 ? as_unsigned(block.q[g]) : block.q[g];
+        products = qk_dot_vnni(products, q, qk_four(x + b, g));
+      }
+    } else if (format == QK_Q8_0) {
       QK_UNROLL for (int g = 0; g < 8; g++) {
         products = add_signed(products, block.q[g], qk_four(x + b, g));
       }
@@ -279,9 +312,9 @@ QK_INLINE QK_AVX2 void one_token(qk_format format, const uint8_t *first, size_t 
         pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(block.q[g], qk_four(x + b, g)));
       }
       products = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
-      if (format == QK_Q4_0) {
-        products = _mm256_sub_epi32(products, _mm256_set1_epi32(8 * x[b].sum));
-      }
+    }
+    if (offset_of(format) != 0 && (format != QK_Q8_0 || QK_VNNI)) {
+      products = _mm256_sub_epi32(products, _mm256_set1_epi32(offset_of(format) * x[b].sum));
     }
     total = qk_add_block8(format, products, block.d, block.m, x + b, total);
   }
@@ -363,8 +396,13 @@ QK_INLINE QK_AVX2 void k_one_token(const uint8_t *group, size_t blocks, const qk
           const __m256i word = k_word(group, 4 + 8 * i + g, h);
           QK_UNROLL for (int p = 0; p < 2; p++) {
             const __m256i four = qk_four(x + 2 * i + p, g);
-            const __m256i products = _mm256_maddubs_epi16(four_bits(word, p), four);
-            pairs[h][p] = g == 0 ? products : _mm256_add_epi16(pairs[h][p], products);
+            if (QK_VNNI) {
+              const __m256i sum = g == 0 ? _mm256_setzero_si256() : pairs[h][p];
+              pairs[h][p] = qk_dot_vnni(sum, four_bits(word, p), four);
+            } else {
+              const __m256i products = _mm256_maddubs_epi16(four_bits(word, p), four);
+              pairs[h][p] = g == 0 ? products : _mm256_add_epi16(pairs[h][p], products);
+            }
             QK_IN_ORDER(pairs[h][p]);
           }
         }
@@ -373,7 +411,8 @@ QK_INLINE QK_AVX2 void k_one_token(const uint8_t *group, size_t blocks, const qk
         QK_UNROLL for (int h = 0; h < HALVES; h++) {
           qk_part8 part;
           qk_apply_scales6(&head[h], 2 * i + p, &part);
-          const __m256i exact = _mm256_madd_epi16(pairs[h][p], _mm256_set1_epi16(1));
+          const __m256i exact =
+              QK_VNNI ? pairs[h][p] : _mm256_madd_epi16(pairs[h][p], _mm256_set1_epi16(1));
           totals[h] = qk_add_block8(QK_Q4_1, exact, part.d, part.m, x + 2 * i + p, totals[h]);
         }
       }
@@ -401,9 +440,9 @@ QK_INLINE QK_AVX2 void k_fill(panel *panel, const uint8_t *group, size_t blocks)
   }
 }
 
-QK_AVX2 void qk_q4_kx16_matmul_a8_avx2(const void *weights, size_t row_bytes, size_t rows,
-                                       size_t columns, const qk_a8_block *x, size_t x_stride,
-                                       size_t tokens, float *y, size_t y_stride) {
+QK_AVX2 void QK_TWIN(qk_q4_kx16_matmul_a8)(const void *weights, size_t row_bytes, size_t rows,
+                                           size_t columns, const qk_a8_block *x, size_t x_stride,
+                                           size_t tokens, float *y, size_t y_stride) {
   const size_t blocks = columns / 256;
   if (blocks == 0) {
     zeros(rows, tokens, y, y_stride);
@@ -428,17 +467,17 @@ QK_AVX2 void qk_q4_kx16_matmul_a8_avx2(const void *weights, size_t row_bytes, si
 }
 
 #define QK_MATMUL(name, body, format)                                                           \
-  QK_AVX2 void name(const void *weights, size_t row_bytes, size_t rows, size_t columns,         \
-                    const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,             \
-                    size_t y_stride) {                                                          \
+  QK_AVX2 void QK_TWIN(name)(const void *weights, size_t row_bytes, size_t rows, size_t columns, \
+                             const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,    \
+                             size_t y_stride) {                                                 \
     body(format, weights, row_bytes, rows, columns / 32, x, x_stride, tokens, y, y_stride);     \
   }
 
-QK_MATMUL(qk_q4_0_matmul_a8_avx2, matmul, QK_Q4_0)
-QK_MATMUL(qk_q4_1_matmul_a8_avx2, matmul, QK_Q4_1)
-QK_MATMUL(qk_q8_0_matmul_a8_avx2, matmul, QK_Q8_0)
-QK_MATMUL(qk_q4_0x16_matmul_a8_avx2, matmul_x16, QK_Q4_0)
-QK_MATMUL(qk_q4_1x16_matmul_a8_avx2, matmul_x16, QK_Q4_1)
-QK_MATMUL(qk_q8_0x16_matmul_a8_avx2, matmul_x16, QK_Q8_0)
+QK_MATMUL(qk_q4_0_matmul_a8, matmul, QK_Q4_0)
+QK_MATMUL(qk_q4_1_matmul_a8, matmul, QK_Q4_1)
+QK_MATMUL(qk_q8_0_matmul_a8, matmul, QK_Q8_0)
+QK_MATMUL(qk_q4_0x16_matmul_a8, matmul_x16, QK_Q4_0)
+QK_MATMUL(qk_q4_1x16_matmul_a8, matmul_x16, QK_Q4_1)
+QK_MATMUL(qk_q8_0x16_matmul_a8, matmul_x16, QK_Q8_0)
 
 #endif

@@ -4,38 +4,60 @@
 // The instruction set in force.
 #include "isa.h"
 
+#if QK_X86
+#include <cpuid.h>
+#endif
+
 _Atomic int32_t qk_isa_word = -1;
 
-static int32_t best(void) {
 #if QK_X86
+static int has_avx_vnni(void) {
+  uint32_t a, b, c, d;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
+}
+
+static int has(int32_t isa) {
   __builtin_cpu_init();
+  if (isa == QK_ISA_SCALAR) return 1;
   if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") ||
       !__builtin_cpu_supports("f16c")) {
-    return QK_ISA_SCALAR;
+    return 0;
   }
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-      __builtin_cpu_supports("avx512vnni")) {
-    return QK_ISA_AVX512;
+  switch (isa) {
+  case QK_ISA_AVX512:
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512vnni");
+  case QK_ISA_AVXVNNI: return has_avx_vnni();
+  default: return 1;
   }
-  return QK_ISA_AVX2;
+}
 #else
-  return QK_ISA_SCALAR;
+static int has(int32_t isa) { return isa == QK_ISA_SCALAR; }
 #endif
+
+// The best set up to this one that the processor has.
+static int32_t best(int32_t most) {
+  while (!has(most)) most--;
+  return most;
 }
 
 int32_t qk_cpu_isa(void) {
   int32_t isa = atomic_load_explicit(&qk_isa_word, memory_order_relaxed);
   if (isa < 0) {
-    isa = best();
+    isa = best(QK_ISA_COUNT - 1);
     atomic_store_explicit(&qk_isa_word, isa, memory_order_relaxed);
   }
   return isa;
 }
 
+const char *qk_cpu_name(int32_t isa) {
+  static const char *const names[QK_ISA_COUNT] = {"scalar", "avx2", "avxvnni", "avx512"};
+  return isa >= 0 && isa < QK_ISA_COUNT ? names[isa] : "";
+}
+
 int32_t qk_cpu_force(int32_t isa) {
-  const int32_t most = best();
-  const int32_t now = isa < 0 || isa > most ? most : isa;
+  const int32_t now = best(isa < 0 || isa >= QK_ISA_COUNT ? QK_ISA_COUNT - 1 : isa);
   atomic_store_explicit(&qk_isa_word, now, memory_order_relaxed);
   return now;
 }

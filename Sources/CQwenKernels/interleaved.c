@@ -60,22 +60,6 @@ QK_INLINE void matmul(qk_block_layout layout, int32_t offset, const uint8_t *wei
   }
 }
 
-#if QK_X86
-#define QK_FAST(format)                                                                         \
-  if (qk_isa() >= QK_ISA_AVX512) {                                                              \
-    qk_##format##x16_matmul_a8_avx512(weights, row_bytes, rows, columns, x, x_stride, tokens,   \
-                                      y, y_stride);                                             \
-    return;                                                                                     \
-  }                                                                                             \
-  if (qk_isa() >= QK_ISA_AVX2) {                                                                \
-    qk_##format##x16_matmul_a8_avx2(weights, row_bytes, rows, columns, x, x_stride, tokens, y,  \
-                                    y_stride);                                                  \
-    return;                                                                                     \
-  }
-#else
-#define QK_FAST(format)
-#endif
-
 #define QK_INTERLEAVED(format, offset)                                                          \
   void qk_##format##x16_pack(const void *source, size_t row_bytes, size_t rows, size_t columns, \
                              void *target) {                                                    \
@@ -87,7 +71,7 @@ QK_INLINE void matmul(qk_block_layout layout, int32_t offset, const uint8_t *wei
   void qk_##format##x16_matmul_a8(const void *weights, size_t row_bytes, size_t rows,           \
                                   size_t columns, const qk_a8_block *x, size_t x_stride,        \
                                   size_t tokens, float *y, size_t y_stride) {                   \
-    QK_FAST(format)                                                                             \
+    QK_CHOOSE_TWIN(qk_##format##x16_matmul_a8)                                                  \
     matmul(format##_layout, offset, weights, row_bytes, rows, columns / 32, x, x_stride,        \
            tokens, y, y_stride);                                                                \
   }

@@ -110,6 +110,13 @@ QK_INLINE QK_AVX2 __m256i qk_four(const qk_a8_block *x, int g) {
   return _mm256_set1_epi32(four);
 }
 
+// sum + 4 products of unsigned and signed bytes in each lane, by AVX-VNNI. Assembly, as the loops around it are compiled
+// for AVX2, too, and no intrinsic of another set may be inlined into them.
+QK_INLINE QK_AVX2 __m256i qk_dot_vnni(__m256i sum, __m256i q, __m256i four) {
+  __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(q), "x"(four));
+  return sum;
+}
+
 // total = fma(products, d * scale, total); with a minimum also fma(m, scale * sum, total).
 QK_INLINE QK_AVX2 __m256 qk_add_block8(qk_format format, __m256i products, __m256 d, __m256 m,
                                        const qk_a8_block *x, __m256 total) {

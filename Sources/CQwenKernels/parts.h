@@ -34,6 +34,7 @@ typedef struct {
   int has_minimum;
   int has_halves;   // s differs between the halves of a part; otherwise it is 1
   int has_minimum_halves; // o differs; otherwise it is 1
+  int is_vnni; // set by twins for AVX-VNNI, not by formats
 } qk_traits;
 
 typedef struct {
@@ -108,20 +109,6 @@ QK_INLINE void qk_nibbles(const uint8_t *bytes, int32_t q[32]) {
   void qk_##name##_decode(const void *source, float *values, size_t count) {                        \
     qk_decode_parts(traits, unpack, source, values, count);                                         \
   }
-
-#if QK_X86
-#define QK_CHOOSE_TWIN(name)                                                                        \
-  if (qk_isa() >= QK_ISA_AVX512) {                                                                  \
-    name##_avx512(weights, row_bytes, rows, columns, x, x_stride, tokens, y, y_stride);             \
-    return;                                                                                         \
-  }                                                                                                 \
-  if (qk_isa() >= QK_ISA_AVX2) {                                                                    \
-    name##_avx2(weights, row_bytes, rows, columns, x, x_stride, tokens, y, y_stride);               \
-    return;                                                                                         \
-  }
-#else
-#define QK_CHOOSE_TWIN(name)
-#endif
 
 // The product of the format `name` from its unpacking, scalar and, with head8 and unpack8, fast.
 #define QK_PARTS_MATMUL(name, traits, unpack, head8, unpack8)                                       \

@@ -16,10 +16,22 @@ typedef struct {
 } qk_panel2;
 
 // The exact products of 16 codes (vectors first ... first + 3) of 8 rows and one token.
-QK_INLINE QK_AVX2 __m256i qk_half_products2(qk_codes codes, const __m256i q[8], const __m256i low[8],
+QK_INLINE QK_AVX2 __m256i qk_half_products2(qk_traits traits, const __m256i q[8], const __m256i low[8],
                                             const qk_a8_block *x, int first) {
+  const qk_codes codes = traits.codes;
   const __m256i ones = _mm256_set1_epi16(1);
   __m256i sum = _mm256_setzero_si256();
+  if (traits.is_vnni) {
+    const int is_signed = codes == QK_CODES_SIGNED || codes == QK_CODES_WIDE;
+    __m256i fine = _mm256_setzero_si256();
+    QK_UNROLL for (int g = first; g < first + 4; g++) {
+      const __m256i four = qk_four(x, g);
+      sum = is_signed ? qk_dot_vnni(sum, _mm256_abs_epi8(q[g]), _mm256_sign_epi8(four, q[g]))
+                      : qk_dot_vnni(sum, q[g], four);
+      fine = codes == QK_CODES_WIDE ? qk_dot_vnni(fine, low[g], four) : fine;
+    }
+    return codes == QK_CODES_WIDE ? _mm256_add_epi32(_mm256_slli_epi32(sum, 7), fine) : sum;
+  }
   if (codes == QK_CODES_SIGNED || codes == QK_CODES_WIDE) {
     // |q| * sign(x, q): a pair is at most 2 * 128 * 127, which 16 bits hold.
     __m256i fine = _mm256_setzero_si256();
@@ -49,8 +61,8 @@ QK_INLINE QK_AVX2 __m256i qk_half_products2(qk_codes codes, const __m256i q[8], 
 // Adds one part of 8 rows times one token to the totals.
 QK_INLINE QK_AVX2 __m256 qk_add_part2(qk_traits traits, const qk_part8 *p, const qk_a8_block *x,
                                       __m256 total) {
-  __m256i first = qk_half_products2(traits.codes, p->q, p->low, x, 0);
-  __m256i last = qk_half_products2(traits.codes, p->q, p->low, x, 4);
+  __m256i first = qk_half_products2(traits, p->q, p->low, x, 0);
+  __m256i last = qk_half_products2(traits, p->q, p->low, x, 4);
   qk_half_sums sums = {0, 0};
   if (traits.has_minimum_halves || (traits.has_halves && traits.offset != 0)) {
     sums = qk_sums_of(x);
@@ -176,6 +188,11 @@ QK_INLINE QK_AVX2 void qk_matmul_parts2(qk_traits traits, qk_head_of8 *head_of8,
                       y + r, y_stride);
     }
   }
+}
+
+QK_INLINE qk_traits qk_with_vnni(qk_traits traits) {
+  traits.is_vnni = 1;
+  return traits;
 }
 
 #endif

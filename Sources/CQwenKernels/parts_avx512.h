@@ -277,6 +277,12 @@ QK_INLINE QK_AVX512 void qk_matmul_parts5(qk_traits traits, qk_head_of8 *head_of
     qk_matmul_parts2(traits, head8, unpack8, weights, row_bytes, rows, columns, x, x_stride, tokens, \
                      y, y_stride);                                                                  \
   }                                                                                                 \
+  static QK_AVX2 void name##_avxvnni(const void *weights, size_t row_bytes, size_t rows,            \
+                                     size_t columns, const qk_a8_block *x, size_t x_stride,         \
+                                     size_t tokens, float *y, size_t y_stride) {                    \
+    qk_matmul_parts2(qk_with_vnni(traits), head8, unpack8, weights, row_bytes, rows, columns, x,    \
+                     x_stride, tokens, y, y_stride);                                                \
+  }                                                                                                 \
   static QK_AVX512 void name##_avx512(const void *weights, size_t row_bytes, size_t rows,           \
                                       size_t columns, const qk_a8_block *x, size_t x_stride,        \
                                       size_t tokens, float *y, size_t y_stride) {                   \

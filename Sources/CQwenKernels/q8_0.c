@@ -28,16 +28,7 @@ static float row_product(const uint8_t *row, const qk_a8_block *x, size_t blocks
 void qk_q8_0_matmul_a8(const void *weights, size_t row_bytes, size_t rows, size_t columns,
                        const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,
                        size_t y_stride) {
-#if QK_X86
-  if (qk_isa() >= QK_ISA_AVX512) {
-    qk_q8_0_matmul_a8_avx512(weights, row_bytes, rows, columns, x, x_stride, tokens, y, y_stride);
-    return;
-  }
-  if (qk_isa() >= QK_ISA_AVX2) {
-    qk_q8_0_matmul_a8_avx2(weights, row_bytes, rows, columns, x, x_stride, tokens, y, y_stride);
-    return;
-  }
-#endif
+  QK_CHOOSE_TWIN(qk_q8_0_matmul_a8)
   qk_matmul_a8_scalar(row_product, weights, row_bytes, rows, columns, x, x_stride, tokens, y,
                       y_stride);
 }

@@ -18,17 +18,30 @@ void qk_f16_decode_avx2(const void *source, float *values, size_t count);
 void qk_bf16_decode_avx2(const void *source, float *values, size_t count);
 void qk_f16_encode_avx2(const float *values, void *target, size_t count);
 
-// ---- blocks_avx2.c blocks_avx512.c --------
+// ---- blocks_avx2.c blocks_avxvnni.c blocks_avx512.c --------
 
 typedef void qk_block_matmul(const void *weights, size_t row_bytes, size_t rows, size_t columns,
                              const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,
                              size_t y_stride);
-qk_block_matmul qk_q4_0_matmul_a8_avx2, qk_q4_1_matmul_a8_avx2, qk_q8_0_matmul_a8_avx2;
-qk_block_matmul qk_q4_0x16_matmul_a8_avx2, qk_q4_1x16_matmul_a8_avx2, qk_q8_0x16_matmul_a8_avx2;
-qk_block_matmul qk_q4_0_matmul_a8_avx512, qk_q4_1_matmul_a8_avx512, qk_q8_0_matmul_a8_avx512;
-qk_block_matmul qk_q4_kx16_matmul_a8_avx2, qk_q4_kx16_matmul_a8_avx512;
-qk_block_matmul qk_q4_0x16_matmul_a8_avx512, qk_q4_1x16_matmul_a8_avx512,
-    qk_q8_0x16_matmul_a8_avx512;
+#define QK_BLOCK_TWINS(name) \
+  qk_block_matmul qk_##name##_matmul_a8_avx2, qk_##name##_matmul_a8_avxvnni, qk_##name##_matmul_a8_avx512;
+QK_BLOCK_TWINS(q4_0)
+QK_BLOCK_TWINS(q4_1)
+QK_BLOCK_TWINS(q8_0)
+QK_BLOCK_TWINS(q4_0x16)
+QK_BLOCK_TWINS(q4_1x16)
+QK_BLOCK_TWINS(q8_0x16)
+QK_BLOCK_TWINS(q4_kx16)
+
+// In a product of blocks: goes to the twin of the set in force, if there is one.
+#define QK_CHOOSE_TWIN(name)                                                                        \
+  if (qk_isa() >= QK_ISA_AVX2) {                                                                    \
+    qk_block_matmul *const twin = qk_isa() >= QK_ISA_AVX512    ? name##_avx512                      \
+                                  : qk_isa() >= QK_ISA_AVXVNNI ? name##_avxvnni                     \
+                                                               : name##_avx2;                       \
+    twin(weights, row_bytes, rows, columns, x, x_stride, tokens, y, y_stride);                      \
+    return;                                                                                         \
+  }
 
 // ---- elementwise_avx2.c logits_avx2.c a8_avx2.c --------
 
@@ -53,5 +66,7 @@ typedef void qk_attention_page(const float *q, size_t q_stride, size_t queries, 
 qk_attention_page qk_attention_page_f32_avx2, qk_attention_page_f16_avx2,
     qk_attention_page_q8_avx2, qk_attention_page_q4_avx2;
 
+#else
+#define QK_CHOOSE_TWIN(name)
 #endif
 #endif

@@ -22,11 +22,7 @@ package final class WorkerPool: @unchecked Sendable {
   package static let maximumThreads = 256
   /// Name of the instruction set that kernels use.
   package static var instructionSet: String {
-    switch Int(qk_cpu_isa()) {
-    case QK_ISA_AVX512: "avx512"
-    case QK_ISA_AVX2: "avx2"
-    default: "scalar"
-    }
+    unsafe String(cString: qk_cpu_name(qk_cpu_isa()))
   }
   /// Processors this process may run on, by its affinity mask and by the quota of its control group; at least 1.
   package static var processorCount: Int {

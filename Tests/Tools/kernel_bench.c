@@ -50,7 +50,6 @@ static const struct {
     {"nf4", 64, 36, -1, 0, qk_nf4_matmul_a8},
     {"fp4", 64, 36, -1, 0, qk_fp4_matmul_a8},
 };
-static const char *const sets[] = {"scalar", "avx2", "avx512"};
 
 static double now(void) {
   struct timespec t;
@@ -133,7 +132,7 @@ static void attention(size_t queries) {
     limits[i] = 0;
     limits[queries + i] = QK_PAGE_POSITIONS;
   }
-  for (int32_t isa = 0; isa <= 2; isa++) {
+  for (int32_t isa = 0; isa < QK_ISA_COUNT; isa++) {
     if (qk_cpu_force(isa) != isa) continue;
     double best = 1e9;
     const double end = now() + 0.3;
@@ -148,7 +147,7 @@ static void attention(size_t queries) {
       const double took = now() - start;
       best = took < best ? took : best;
     } while (now() < end);
-    printf("attention f16 %-7s %2zu queries %6.2f GMAC/s\n", sets[isa], queries,
+    printf("attention f16 %-7s %2zu queries %6.2f GMAC/s\n", qk_cpu_name(isa), queries,
            (double)(PAGES * 2 * page * queries) / best / 1e9);
   }
   free(cache);
@@ -176,7 +175,7 @@ int main(int count, char **arguments) {
     float *expected = allocate(tokens * 19 * 4);
     qk_cpu_force(0);
     run(f, weights, 19, columns, x, blocks, tokens, expected);
-    for (int32_t isa = 0; isa <= 2; isa++) {
+    for (int32_t isa = 0; isa < QK_ISA_COUNT; isa++) {
       if (qk_cpu_force(isa) != isa) continue;
       run(f, weights, 19, columns, x, blocks, tokens, y);
       const char *equal = memcmp(y, expected, tokens * 19 * 4) == 0 ? "" : "  BITS DIFFER";
@@ -190,7 +189,7 @@ int main(int count, char **arguments) {
         const double small = (double)(few * row_bytes) /
                              best_time(f, weights, few, columns, x, blocks, 1, y) / 1e9;
         printf("%-6s %-7s decode %6.2f GB/s (in cache %6.2f)  prefill %7.2f GMAC/s%s\n",
-               formats[f].name, sets[isa], decode, small, prefill, equal);
+               formats[f].name, qk_cpu_name(isa), decode, small, prefill, equal);
       }
     }
     free(weights);

@@ -39,7 +39,6 @@ static const struct {
     {"q4_1x16", 32, 20, 1, 0, qk_q4_1x16_matmul_a8},
     {"q8_0x16", 32, 34, 1, 0, qk_q8_0x16_matmul_a8},
 };
-static const char *const sets[] = {"scalar", "avx2", "avx512"};
 
 enum { MAX_THREADS = 64, MAX_ROUNDS = 1000 };
 // Windows are read and multiplied in turn: each lasts a millisecond or two, less than a time slice,
@@ -149,7 +148,7 @@ static void measure(int f, int isa, int threads, int rounds) {
   // The upper decile: what the machine does when its neighbours are quiet.
   const double best = times[rounds / 10], best_read = reads[rounds / 10];
   printf("%-8s %-7s %d thread%s %6.2f GB/s  read %6.2f GB/s  ratio %.2f (median %.2f)\n",
-         formats[f].name, sets[isa], threads, threads > 1 ? "s" : " ", bytes / best,
+         formats[f].name, qk_cpu_name(isa), threads, threads > 1 ? "s" : " ", bytes / best,
          bytes / best_read, best_read / best, ratios[rounds / 2]);
   fflush(stdout);
   work.format = -1;
@@ -181,7 +180,7 @@ int main(int count, char **arguments) {
     if (count > 3 && strcmp(arguments[3], formats[f].name) != 0) continue;
     const size_t row_bytes = columns / formats[f].block * formats[f].bytes / formats[f].rows;
     work.rows = window_bytes / row_bytes / 32 * 32;
-    for (int isa = 1; isa <= 2; isa++) {
+    for (int isa = 1; isa < QK_ISA_COUNT; isa++) {
       if (qk_cpu_force(isa) != isa) continue;
       for (int threads = 1; threads <= 2; threads++) measure(f, isa, threads, rounds);
     }

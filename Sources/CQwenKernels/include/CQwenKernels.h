@@ -14,14 +14,18 @@
 
 // ---- cpu.c --------------------------------------------------------------------------------------------
 
-enum { QK_ISA_SCALAR = 0, QK_ISA_AVX2 = 1, QK_ISA_AVX512 = 2 };
+enum { QK_ISA_SCALAR = 0, QK_ISA_AVX2 = 1, QK_ISA_AVXVNNI = 2, QK_ISA_AVX512 = 3, QK_ISA_COUNT = 4 };
 
 // The instruction set in force: the best this processor and build have, or the one last forced.
-// QK_ISA_AVX2 stands for AVX2, FMA and F16C together; QK_ISA_AVX512 for F, BW, DQ, VL and VNNI.
+// QK_ISA_AVX2 stands for AVX2, FMA and F16C together, QK_ISA_AVXVNNI for these and the 256-bit products of
+// AVX-VNNI; QK_ISA_AVX512 for AVX2 and F, BW, DQ, VL and VNNI.
 int32_t qk_cpu_isa(void);
 
+// The name of a set: "scalar", "avx2", "avxvnni", "avx512".
+const char *qk_cpu_name(int32_t isa);
+
 // Forces an instruction set (tests, benchmarks); negative means automatic again. A set this processor
-// lacks is lowered to the best it has. Returns what is now in force. Not to be called during a computation.
+// lacks is lowered to the next it has. Returns what is now in force. Not to be called during a computation.
 int32_t qk_cpu_force(int32_t isa);
 
 // Processors that the calling thread's affinity mask allows; at least 1.

@@ -26,14 +26,17 @@ package struct Interleaving: Sendable {
     @convention(c) (UnsafeRawPointer?, Int, UnsafeMutablePointer<Float>?, Int) -> Void
 }
 
+/// Sets without 512-bit vectors.
+private let onAVX2 = [QK_ISA_AVX2, QK_ISA_AVXVNNI]
+
 extension StorageFormat {
   /// Q4_0 in groups of 16 rows.
   package static let q4_0x16 = unsafe q4_0.interleaved(
-    "Q4_0x16", paysOn: [QK_ISA_AVX2], product: qk_q4_0x16_matmul_a8, pack: qk_q4_0x16_pack,
+    "Q4_0x16", paysOn: onAVX2, product: qk_q4_0x16_matmul_a8, pack: qk_q4_0x16_pack,
     decode: qk_q4_0x16_decode)
   /// Q4_1 in groups of 16 rows.
   package static let q4_1x16 = unsafe q4_1.interleaved(
-    "Q4_1x16", paysOn: [QK_ISA_AVX2], product: qk_q4_1x16_matmul_a8, pack: qk_q4_1x16_pack,
+    "Q4_1x16", paysOn: onAVX2, product: qk_q4_1x16_matmul_a8, pack: qk_q4_1x16_pack,
     decode: qk_q4_1x16_decode)
   /// Q8_0 in groups of 16 rows.
   package static let q8_0x16 = unsafe q8_0.interleaved(
@@ -42,7 +45,7 @@ extension StorageFormat {
 
   /// Q4_K in groups of 16 rows.
   package static let q4_kx16 = unsafe q4_k.interleaved(
-    "Q4_Kx16", paysOn: [QK_ISA_AVX2], product: qk_q4_kx16_matmul_a8, pack: qk_q4_kx16_pack,
+    "Q4_Kx16", paysOn: onAVX2, product: qk_q4_kx16_matmul_a8, pack: qk_q4_kx16_pack,
     decode: qk_q4_kx16_decode)
 
   /// Every interleaved form. They are made from rows, by `Matrix.packed`, or come from a file that says so.
