@@ -35,11 +35,20 @@ package final class Model: Sendable {
     return Array(Set(ids)).sorted()
   }
 
+  /// What a model is opened for.
+  package enum Use: Sendable {
+    case running
+    /// Its weights are gone through once: those that would take memory are made when they are read.
+    case conversion
+  }
+
   /// Opens a folder or a .gguf file. `progress` hears of each stage and its fraction; false stops the load.
   package init(
-    path: String, options: JSONObject, progress: ((String, Double) -> Bool)? = nil
+    path: String, options: JSONObject, use: Use = .running,
+    progress: ((String, Double) -> Bool)? = nil
   ) throws(EngineError) {
-    let settings = OpenSettings(options)
+    var settings = OpenSettings(options)
+    settings.policy.defersForeign = use == .conversion
     self.settings = settings
     self.path = path
     if settings.needsPlan { try MemoryPlan(path: path, options: options).check() }

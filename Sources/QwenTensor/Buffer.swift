@@ -41,6 +41,15 @@ package final class Buffer: @unchecked Sendable {
     self.byteCount = byteCount
   }
 
+  /// Hands the whole pages within `range` back to the system: they read as zeros from now on. Others stay.
+  package func discard(_ range: Range<Int>) {
+    let page = 4096
+    let first = (max(0, range.lowerBound) + page - 1) / page * page
+    let end = min(byteCount, range.upperBound) / page * page
+    guard isMapped, first < end else { return }
+    _ = unsafe madvise(address + first, end - first, MADV_DONTNEED)
+  }
+
   deinit {
     if isMapped {
       unsafe munmap(address, max(byteCount, 64))

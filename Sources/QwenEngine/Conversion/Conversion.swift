@@ -40,14 +40,9 @@ package struct Conversion {
     } catch { throw EngineError(error) }
     // Rows are written as they are, not as they multiply fastest.
     let open: JSONObject = ["threads": options["threads"] ?? 0, "pack": "off"]
-    model = try Model(path: path, options: open, progress: progress)
+    model = try Model(path: path, options: open, use: .conversion, progress: progress)
     guard let network = model.network else { throw EngineError(.internal, "no weights were read") }
     self.network = network
-    if network.ordersInputs {
-      throw EngineError(
-        .unsupported, "its layers take their inputs in an order of their own",
-        hint: "convert the release in floats instead")
-    }
   }
 
   /// Writes it. Until it is whole it has another name, and a failure leaves nothing behind.
@@ -99,7 +94,7 @@ package struct Conversion {
       output, metadata: metadata,
       tensors: tensors.map {
         GGUFWriter.Tensor(
-          name: $0.tensor.name, shape: $0.shape, type: $0.format.ggmlType ?? 0,
+          name: $0.tensor.name, shape: $0.shape, type: $0.format?.ggmlType ?? 0,
           byteCount: $0.byteCount)
       })
     try stream(tensors) { (tensor, stream) throws(FormatError) in
@@ -131,8 +126,8 @@ package struct Conversion {
   private func mostly(_ tensors: [PlannedTensor]) -> StorageFormat? {
     var sums: [String: Int] = [:]
     for tensor in tensors {
-      if case .rows(_, part: .layers) = tensor.tensor.source {
-        sums[tensor.format.name, default: 0] += tensor.byteCount
+      if case .rows(_, part: .layers) = tensor.tensor.source, let format = tensor.format {
+        sums[format.name, default: 0] += tensor.byteCount
       }
     }
     let name = sums.max { ($0.value, $0.key) < ($1.value, $1.key) }?.key
@@ -142,8 +137,13 @@ package struct Conversion {
   // MARK: - Folder
 
   private func writeFolder(_ folder: Folder) throws {
-    let tensors = try network.export(for: .folder).map {
+    var tensors = try network.export(for: .folder).map {
       try PlannedTensor($0, policy, path: outPath, where: { _ in true }, routers: nil)
+    }
+    // Where values go back to the places of their inputs there is nothing to tell.
+    let ordered = Set(tensors.filter(\.keepsOrder).map(\.tensor.name))
+    tensors.removeAll {
+      if case .order(_, let name) = $0.tensor.source { !ordered.contains(name) } else { false }
     }
     let output = try OutputFolder(path: outPath, replaces: replaces)
     for name in try folder.names() where OutputFolder.isText(name) {
@@ -155,8 +155,8 @@ package struct Conversion {
       file,
       tensors.map {
         SafetensorsHeader.Tensor(
-          name: $0.tensor.name, shape: $0.shape, format: $0.format.name,
-          type: $0.format.safetensorsType, byteCount: $0.byteCount)
+          name: $0.tensor.name, shape: $0.shape, format: $0.format?.name ?? "",
+          type: $0.format.map(\.safetensorsType) ?? "I32", byteCount: $0.byteCount)
       })
     try stream(tensors) { (tensor, stream) throws(FormatError) in
       try unsafe stream.write(tensor) { (bytes) throws(FormatError) in try unsafe file.write(bytes)

@@ -5,7 +5,8 @@ internal import QwenTensor
 /// One tensor of a file in the making, with the format it gets.
 struct PlannedTensor {
   let tensor: ExportTensor
-  let format: StorageFormat
+  /// Nil for integers.
+  let format: StorageFormat?
   /// Shape in the file, outermost first.
   let shape: [Int]
   let byteCount: Int
@@ -21,13 +22,16 @@ struct PlannedTensor {
     case .vector(let values):
       format = .f32
       byteCount = values.count * 4
-    case .rows(let matrices, let part):
-      let (stored, columns) = (matrices[0].format, matrices[0].columns)
+    case .order(let order, _):
+      format = nil
+      byteCount = order.count * 4
+    case .rows(let pieces, let part):
+      let (stored, columns) = (pieces[0].matrix.format, pieces[0].matrix.columns)
       let chosen =
         part == .router
         ? routers ?? stored
         : policy.format(part, stored: stored, columns: columns, where: isFit)
-      let rows = matrices.reduce(0) { $0 + $1.rows }
+      let rows = tensor.rowCount
       guard isFit(chosen) else {
         throw FormatError(
           .unsupported, path: path,
@@ -50,8 +54,15 @@ struct PlannedTensor {
   var sourceBytes: Int {
     switch tensor.source {
     case .vector(let values): values.count * 4
-    case .rows(let matrices, _): matrices.reduce(0) { $0 + $1.byteCount }
+    case .order(let order, _): order.count * 4
+    case .rows(let pieces, _): pieces.reduce(0) { $0 + $1.matrix.byteCount }
     }
+  }
+
+  /// Whether rows are written as they lie in memory, in an order of inputs that another tensor has to tell.
+  var keepsOrder: Bool {
+    guard case .rows(let pieces, _) = tensor.source, let piece = pieces.first else { return false }
+    return piece.order != nil && format?.name == piece.matrix.format.name
   }
 }
 
@@ -70,27 +81,32 @@ struct TensorStream {
     case .vector(let values):
       try unsafe sink(UnsafeRawBufferPointer(start: values.pointer, count: values.count * 4))
       try advance(values.count * 4)
-    case .rows(let matrices, _):
-      for matrix in matrices { try unsafe write(matrix, planned, sink) }
+    case .order(let order, _):
+      try unsafe order.withBytes { (bytes) throws(FormatError) in try unsafe sink(bytes) }
+      try advance(order.count * 4)
+    case .rows(let pieces, _):
+      guard let format = planned.format else { return }
+      for piece in pieces { try unsafe write(piece, format, planned, sink) }
     }
   }
 
   private func write(
-    _ matrix: Matrix, _ planned: PlannedTensor, _ sink: Sink
+    _ piece: ExportTensor.Piece, _ format: StorageFormat, _ planned: PlannedTensor, _ sink: Sink
   ) throws(FormatError) {
+    let matrix = piece.matrix
     let what = "tensor \"\(escaped(planned.tensor.name))\""
     let rowBytes = planned.byteCount / max(1, planned.tensor.rowCount)
     // Heads that are interleaved are written whole.
     let head = planned.tensor.interleavedHeads.map { matrix.rows / $0 }
     let step =
-      planned.format.isWhole ? matrix.rows : head ?? Converter.slabRows(columns: matrix.columns)
+      format.isWhole ? matrix.rows : head ?? Converter.slabRows(columns: matrix.columns)
     do {
       let slab = try Buffer(byteCount: min(step, matrix.rows) * rowBytes)
       var first = 0
       while first < matrix.rows {
         let rows = first..<min(first + step, matrix.rows)
         try unsafe converter.encode(
-          matrix, rows: rows, to: planned.format, into: slab.address)
+          matrix, order: piece.order, rows: rows, to: format, into: slab.address)
         if let head {
           // Rows j and j + D/2 of a head come to lie beside each other.
           for row in 0..<head {
@@ -126,7 +142,8 @@ extension ExportTensor {
   var rowCount: Int {
     switch source {
     case .vector(let values): values.count
-    case .rows(let matrices, _): matrices.reduce(0) { $0 + $1.rows }
+    case .order(let order, _): order.count
+    case .rows(let pieces, _): pieces.reduce(0) { $0 + $1.matrix.rows }
     }
   }
 }

@@ -55,6 +55,9 @@ struct TensorNames {
     sharedExpert: (gate: "ffn_gate_shexp", up: "ffn_up_shexp", down: "ffn_down_shexp"),
     sharedGate: "ffn_gate_inp_shexp")
 
+  /// Put behind the name of a layer in our own folders: which input each column takes, integers of 32 bits.
+  static let order = ".input_order"
+
   /// Put before the projections of one expert in folders.
   static func expertPrefix(_ number: Int) -> String { "mlp.experts.\(number)." }
 

@@ -6,8 +6,16 @@ package struct ExportTensor: Sendable {
   package enum Source: Sendable {
     /// Decoded: norms and biases.
     case vector(FloatBuffer)
-    /// The rows of these matrices one below the other, all of one width.
-    case rows([Matrix], part: WeightPart)
+    /// The rows of these one below the other, all of one width.
+    case rows([Piece], part: WeightPart)
+    /// Which input each column of another tensor takes: for the tensor `of`, where that is written as stored.
+    case order(InputOrder, of: String)
+  }
+
+  /// A matrix, and the order of inputs that its columns have if it is not their own.
+  package struct Piece: Sendable {
+    package let matrix: Matrix
+    package let order: InputOrder?
   }
 
   package let name: String
@@ -33,11 +41,6 @@ package enum ExportTarget: Sendable {
 }
 
 extension LanguageModel {
-  /// Whether layers take their inputs in an order of their own, which no file that is written can say.
-  package var ordersInputs: Bool {
-    decoder.layers.contains { $0.linears.contains { $0.order != nil } }
-  }
-
   /// All tensors in the order in which they are written, named and laid out for `target`.
   ///
   /// Throws `.memory`.
@@ -62,6 +65,12 @@ extension TensorNames {
   }
 }
 
+extension Linear {
+  fileprivate var piece: ExportTensor.Piece {
+    ExportTensor.Piece(matrix: weight, order: order)
+  }
+}
+
 /// Walks the weights of a decoder.
 private struct Exporter {
   let configuration: ModelConfiguration
@@ -77,12 +86,14 @@ private struct Exporter {
 
   mutating func outer(_ weights: OuterWeights) {
     let embedding = weights.embedding
-    add(names.embedding + ".weight", [embedding], .embedding)
+    add(
+      names.embedding + ".weight", [ExportTensor.Piece(matrix: embedding, order: nil)], .embedding)
     vector(names.finalNorm + ".weight", weights.finalNorm)
-    let head = weights.head.weight
+    let head = weights.head
     // Files of the first family must have a head even where it is the embedding.
-    if unsafe head.address != embedding.address || configuration.family == .qwen {
-      add(names.head + ".weight", [head], .head)
+    if unsafe head.weight.address != embedding.address || configuration.family == .qwen {
+      add(names.head + ".weight", [head.piece], .head)
+      order(names.head, head)
     }
   }
 
@@ -118,9 +129,12 @@ private struct Exporter {
     try linears(prefix + names.router, [mixture.router], part: .router)
     switch target {
     case .gguf:
-      stacked(prefix + names.gate + "_exps.weight", mixture.experts.map(\.gate.weight))
-      stacked(prefix + names.up + "_exps.weight", mixture.experts.map(\.up.weight))
-      stacked(prefix + names.down + "_exps.weight", mixture.experts.map(\.down.weight))
+      guard mixture.experts.allSatisfy({ $0.linears.allSatisfy { $0.bias == nil } }) else {
+        throw .shape("experts have biases, which have no place in a stack")
+      }
+      stacked(prefix + names.gate + "_exps.weight", mixture.experts.map(\.gate.piece))
+      stacked(prefix + names.up + "_exps.weight", mixture.experts.map(\.up.piece))
+      stacked(prefix + names.down + "_exps.weight", mixture.experts.map(\.down.piece))
     case .folder:
       for (number, expert) in mixture.experts.enumerated() {
         let at = prefix + TensorNames.expertPrefix(number)
@@ -137,14 +151,15 @@ private struct Exporter {
     if let gate = mixture.sharedGate {
       let name = prefix + names.sharedGate + ".weight"
       let shape = target == .gguf ? [gate.weight.columns] : [1, gate.weight.columns]
-      tensors.append(ExportTensor(name, shape, .rows([gate.weight], part: .router)))
+      tensors.append(ExportTensor(name, shape, .rows([gate.piece], part: .router)))
     }
   }
 
   private mutating func linears(
     _ name: String, _ linears: [Linear], part: WeightPart = .layers, heads: Int? = nil
   ) throws(TensorError) {
-    add(name + ".weight", linears.map(\.weight), part, heads: heads)
+    add(name + ".weight", linears.map(\.piece), part, heads: heads)
+    order(name, linears[0])
     let biases = linears.compactMap(\.bias)
     guard !biases.isEmpty, biases.count == linears.count else { return }
     if biases.count == 1 { return vector(name + ".bias", biases[0]) }
@@ -152,21 +167,32 @@ private struct Exporter {
   }
 
   private mutating func add(
-    _ name: String, _ matrices: [Matrix], _ part: WeightPart, heads: Int? = nil
+    _ name: String, _ pieces: [ExportTensor.Piece], _ part: WeightPart, heads: Int? = nil
   ) {
-    let rows = matrices.reduce(0) { $0 + $1.rows }
+    let rows = pieces.reduce(0) { $0 + $1.matrix.rows }
+    let order = pieces[0].order
     // What was one matrix is encoded as one again.
-    let parts = Matrix.joined(matrices).map { [$0] } ?? matrices
+    let whole =
+      pieces.allSatisfy { $0.order === order } ? Matrix.joined(pieces.map(\.matrix)) : nil
+    let parts = whole.map { [ExportTensor.Piece(matrix: $0, order: order)] } ?? pieces
     tensors.append(
       ExportTensor(
-        name, [rows, matrices[0].columns], .rows(parts, part: part), interleavedHeads: heads))
+        name, [rows, pieces[0].matrix.columns], .rows(parts, part: part), interleavedHeads: heads))
   }
 
-  private mutating func stacked(_ name: String, _ matrices: [Matrix]) {
+  private mutating func stacked(_ name: String, _ pieces: [ExportTensor.Piece]) {
+    let matrix = pieces[0].matrix
     tensors.append(
       ExportTensor(
-        name, [matrices.count, matrices[0].rows, matrices[0].columns],
-        .rows(matrices, part: .layers)))
+        name, [pieces.count, matrix.rows, matrix.columns], .rows(pieces, part: .layers)))
+  }
+
+  /// The order of inputs of the layer `name`, if it has one and this container can say so.
+  private mutating func order(_ name: String, _ layer: Linear) {
+    guard target == .folder, let order = layer.order else { return }
+    tensors.append(
+      ExportTensor(
+        name + TensorNames.order, [order.count], .order(order, of: name + ".weight")))
   }
 
   private mutating func vector(_ name: String, _ values: FloatBuffer) {

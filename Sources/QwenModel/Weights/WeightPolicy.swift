@@ -26,6 +26,9 @@ package struct WeightPolicy: Sendable {
   package var effort = Matrix.Effort.plain
   /// Whether what stays as stored is copied out of its file.
   package var copiesStored = false
+  /// Whether matrices that another program quantised are made when they are asked for (`ForeignMatrix.deferred`): for
+  /// conversions, which keep everything as stored while they read.
+  package var defersForeign = false
   /// Which matrices are interleaved once they are read; nil for none.
   package var packing: PackingRule?
 

@@ -80,21 +80,45 @@ struct WeightSource {
       return try linear(found, name, bias: bias, part: part)
     }
     let weight = try matrix(name + ".weight", rows: rows, columns: columns, part: part)
-    let values: FloatBuffer? =
-      switch bias {
-      case .never: nil
-      case .ifPresent: has(name + ".bias") ? try vector(name + ".bias", count: rows) : nil
-      case .always: try vector(name + ".bias", count: rows)
-      }
+    let values = try self.bias(name, count: rows, bias)
+    let order = try order(name)
     do {
-      return try Linear(weight, bias: values)
+      return try Linear(weight, bias: values, order: order)
     } catch {
-      throw FormatError(error, path: archive.path, what: "tensor \"\(escaped(name)).bias\"")
+      throw FormatError(error, path: archive.path, what: "layer \"\(escaped(name))\"")
+    }
+  }
+
+  /// The order in which a layer of a folder of ours takes its inputs; nil for their own.
+  private func order(_ name: String) throws(FormatError) -> InputOrder? {
+    guard let entry = archive[name + TensorNames.order] else { return nil }
+    guard entry.type == .named("I32"), entry.shape.count == 1 else {
+      throw FormatError(
+        .malformed, path: entry.region.owner.path,
+        "tensor \"\(escaped(entry.name))\" is no list of integers")
+    }
+    let places = entry.foreignBytes
+    do {
+      return try InputOrder((0..<entry.shape[0]).map { places.integer($0) })
+    } catch {
+      throw FormatError(
+        error, path: entry.region.owner.path, what: "tensor \"\(escaped(entry.name))\"")
     }
   }
 
   /// Whether a layer has a bias.
   enum Bias { case never, ifPresent, always }
+
+  /// The bias of a layer, if it has one.
+  ///
+  /// Some programs leave a bias for every layer, of zeros where the family has none; one that is not counts, as it does
+  /// for them, also in what was converted from their files.
+  func bias(_ name: String, count: Int, _ bias: Bias) throws(FormatError) -> FloatBuffer? {
+    guard bias == .always || has(name + ".bias") else { return nil }
+    let values = try vector(name + ".bias", count: count)
+    let isStray = bias == .never && values.array().allSatisfy { $0 == 0 }
+    return isStray ? nil : values
+  }
 
   /// Whether the embedding `name` serves as a tied head too, in the format that the policy gives both.
   func sharesTiedHead(_ name: String, columns: Int) throws(FormatError) -> Bool {

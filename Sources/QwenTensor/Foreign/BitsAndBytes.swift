@@ -7,7 +7,7 @@ internal import CQwenKernels
 package struct FourBitMatrix: ForeignMatrix {
   package let rows: Int
   package let columns: Int
-  private let codes: ForeignBytes
+  package let codes: ForeignBytes
   private let table: [Float]
   private let blockSize: Int
   private let magnitudes: Magnitudes
@@ -160,7 +160,7 @@ extension FourBitMatrix {
 package struct EightBitMatrix: ForeignMatrix {
   package let rows: Int
   package let columns: Int
-  private let codes: ForeignBytes
+  package let codes: ForeignBytes
   private let magnitudes: ForeignNumbers
 
   package init(

@@ -9,6 +9,8 @@ package protocol ForeignMatrix: Sendable {
   /// Which column of the matrix stands at each place of `fill`'s rows; nil for all at their own. `decode` does not
   /// know of it.
   var order: [Int32]? { get }
+  /// The bytes that hold its codes.
+  var codes: ForeignBytes { get }
   /// Decodes row `row` to `columns` floats. The caller has checked `row`.
   @unsafe func decode(row: Int, into target: UnsafeMutablePointer<Float>)
   /// Writes the rows of `range` in `format`, one every `rowBytes`. Not asked for F32.
@@ -35,35 +37,81 @@ extension ForeignMatrix {
       throw .shape("[\(rows), \(columns)] is too large")
     }
     let buffer = try Buffer(byteCount: byteCount)
-    let isFloat = format.name == StorageFormat.f32.name
     WorkerPool.shared.retain()
     defer { WorkerPool.shared.release() }
     var first = 0
     while first < rows {
       let last = min(rows, first + max(1, threads) * 256)
       let slab = first..<last
-      WorkerPool.shared.exclusive {
-        WorkerPool.shared.run(
-          FillJob(rows: slab) { range in
-            let target = unsafe buffer.address + range.lowerBound * rowBytes
-            if isFloat {
-              for row in range {
-                unsafe decode(
-                  row: row,
-                  into: (target + (row - range.lowerBound) * rowBytes).assumingMemoryBound(
-                    to: Float.self))
-              }
-            } else {
-              unsafe fill(range, into: target, rowBytes: rowBytes)
-            }
-          }, parts: max(1, threads))
-      }
+      make(slab, in: buffer, rowBytes: rowBytes, threads: threads)
       guard isGoingOn(slab.count) else { throw .cancelled }
       first = last
     }
     return try unsafe Matrix(
       format: format, rows: rows, columns: columns, address: UnsafeRawPointer(buffer.address),
       byteCount: byteCount, owner: buffer)
+  }
+
+  /// The matrix as addresses of rows that are made when they are asked for, so that it takes the memory of those in
+  /// use: for conversions, which go through it once, a slab at a time (`Matrix.fetchPages`).
+  package func deferred() throws(TensorError) -> Matrix {
+    guard let rowBytes = format.rowBytes(columns: columns), let byteCount else {
+      throw .shape("[\(rows), \(columns)] is too large")
+    }
+    let owner = DeferredRows(self, rowBytes: rowBytes, try Buffer(byteCount: byteCount))
+    return try unsafe Matrix(
+      format: format, rows: rows, columns: columns, address: owner.address, byteCount: byteCount,
+      owner: owner)
+  }
+
+  /// Writes the rows of `range` to their places in `buffer` on the pool's threads.
+  fileprivate func make(_ range: Range<Int>, in buffer: Buffer, rowBytes: Int, threads: Int) {
+    let isFloat = format.name == StorageFormat.f32.name
+    let job = FillJob(rows: range) { part in
+      let place = unsafe buffer.address + part.lowerBound * rowBytes
+      guard isFloat else { return unsafe fill(part, into: place, rowBytes: rowBytes) }
+      for row in part {
+        let values = unsafe place + (row - part.lowerBound) * rowBytes
+        unsafe decode(row: row, into: values.assumingMemoryBound(to: Float.self))
+      }
+    }
+    WorkerPool.shared.exclusive { WorkerPool.shared.run(job, parts: max(1, threads)) }
+  }
+}
+
+/// Rows of a foreign matrix that are made when they are asked for and handed back behind whoever read them, with the
+/// pages of the file that they were made from. For one thread at a time.
+@safe
+private final class DeferredRows: PageOwner {
+  private let source: any ForeignMatrix
+  private let rowBytes: Int
+  private let buffer: Buffer
+
+  init(_ source: any ForeignMatrix, rowBytes: Int, _ buffer: Buffer) {
+    self.source = source
+    self.rowBytes = rowBytes
+    self.buffer = buffer
+  }
+
+  @unsafe var address: UnsafeRawPointer { unsafe UnsafeRawPointer(buffer.address) }
+  let isMapped = false
+
+  /// The rows that `byteCount` bytes at `address` touch.
+  private func rows(_ address: UnsafeRawPointer, _ byteCount: Int) -> Range<Int> {
+    let start = unsafe address - self.address
+    let first = max(0, start) / rowBytes
+    return first..<max(first, min(source.rows, (start + byteCount + rowBytes - 1) / rowBytes))
+  }
+
+  func fetchPages(_ address: UnsafeRawPointer, byteCount: Int, threads: Int) {
+    let rows = unsafe rows(address, byteCount)
+    if !rows.isEmpty { source.make(rows, in: buffer, rowBytes: rowBytes, threads: threads) }
+  }
+
+  func releasePages(_ address: UnsafeRawPointer, byteCount: Int) {
+    let rows = unsafe rows(address, byteCount)
+    buffer.discard(rows.lowerBound * rowBytes..<rows.upperBound * rowBytes)
+    source.codes.releasePages()
   }
 }
 
@@ -94,6 +142,12 @@ package struct ForeignBytes: @unchecked Sendable {
     unsafe self.address = address
     self.count = count
     self.owner = owner
+  }
+
+  /// Hands its pages back to the system, where they are those of a file.
+  func releasePages() {
+    guard let owner = owner as? any PageOwner else { return }
+    unsafe owner.releasePages(address, byteCount: count)
   }
 
   /// The 32-bit integer at place `index`, of which there are count / 4.

@@ -15,7 +15,7 @@ package struct GroupMatrix: ForeignMatrix {
   package let order: [Int32]?
   private let bits: Int
   private let packing: Packing
-  private let codes: ForeignBytes
+  package let codes: ForeignBytes
   private let zeros: ForeignBytes
   private let scales: ForeignNumbers
   /// Group of each input.

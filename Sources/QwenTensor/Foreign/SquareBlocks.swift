@@ -2,7 +2,7 @@
 package struct SquareBlockMatrix: ForeignMatrix {
   package let rows: Int
   package let columns: Int
-  private let codes: ForeignBytes
+  package let codes: ForeignBytes
   private let scales: ForeignNumbers
   private let height: Int
   private let width: Int

@@ -63,4 +63,17 @@ package final class InputOrder: Sendable {
     let places = unsafe places.address.assumingMemoryBound(to: Int32.self)
     for i in 0..<count { unsafe target[i] = source[Int(places[i])] }
   }
+
+  /// target[place i] = source[i], `count` values: what `gather` did undone. The caller has checked the sizes of both.
+  @unsafe func scatter(_ source: UnsafePointer<Float>, into target: UnsafeMutablePointer<Float>) {
+    let places = unsafe places.address.assumingMemoryBound(to: Int32.self)
+    for i in 0..<count { unsafe target[Int(places[i])] = source[i] }
+  }
+
+  /// Lends the places, `count` integers of 32 bits.
+  package func withBytes<E: Error>(
+    _ body: (UnsafeRawBufferPointer) throws(E) -> Void
+  ) throws(E) {
+    try unsafe body(UnsafeRawBufferPointer(start: places.address, count: count * 4))
+  }
 }

@@ -58,14 +58,14 @@ package struct NF4Magnitudes: Sendable {
 /// Two passes over a matrix: magnitudes, then rows.
 @safe
 private struct NF4DoubleEncoder {
-  let source: Matrix
+  let source: FloatRows
 
-  init(_ source: Matrix) { self.source = source }
+  init(_ source: FloatRows) { self.source = source }
 
   func run(into target: UnsafeMutableRawPointer, threads: Int) throws(TensorError) {
     let parts = max(1, min(threads, source.rows, WorkerPool.maximumThreads))
     let blocks = source.columns / 64
-    let scratch = try FloatBuffer(count: parts * source.columns)
+    let scratch = try FloatBuffer(count: parts * source.scratchCount)
     let largest = try FloatBuffer(count: source.rows * blocks)
     WorkerPool.shared.run(
       MagnitudeJob(source: source, scratch: scratch, largest: largest), parts: parts)
@@ -78,14 +78,14 @@ private struct NF4DoubleEncoder {
 }
 
 private struct MagnitudeJob: ParallelJob {
-  let source: Matrix
+  let source: FloatRows
   let scratch: FloatBuffer
   let largest: FloatBuffer
 
   func run(part: Int, of count: Int) {
-    let values = unsafe scratch.pointer + part * source.columns
+    let values = unsafe scratch.pointer + part * source.scratchCount
     for row in share(source.rows, part: part, of: count) {
-      unsafe source.decodeRow(row, into: values)
+      unsafe source.decode(row, into: values)
       unsafe qk_nf4_largest(
         values, largest.pointer + row * (source.columns / 64), source.columns)
     }
@@ -94,18 +94,18 @@ private struct MagnitudeJob: ParallelJob {
 
 @safe
 private struct RowJob: ParallelJob {
-  let source: Matrix
+  let source: FloatRows
   let scratch: FloatBuffer
   let magnitudes: NF4Magnitudes
   let target: UnsafeMutableRawPointer
   let rowBytes: Int
 
   func run(part: Int, of count: Int) {
-    let values = unsafe scratch.pointer + part * source.columns
+    let values = unsafe scratch.pointer + part * source.scratchCount
     let blocks = source.columns / 64
     unsafe magnitudes.codes.withUnsafeBufferPointer { codes in
       for row in share(source.rows, part: part, of: count) {
-        unsafe source.decodeRow(row, into: values)
+        unsafe source.decode(row, into: values)
         let bytes = unsafe target + row * rowBytes
         unsafe magnitudes.beginRow(row, columns: source.columns, at: bytes)
         unsafe qk_nf4_double_encode(

@@ -44,7 +44,7 @@ package struct StorageFormat: Sendable {
       UnsafePointer<Float>?, UnsafePointer<Float>?, UnsafeMutableRawPointer?, Int
     ) -> Void
   typealias EncodeMatrix =
-    @Sendable (_ source: Matrix, _ target: UnsafeMutableRawPointer, _ threads: Int)
+    @Sendable (_ source: FloatRows, _ target: UnsafeMutableRawPointer, _ threads: Int)
     throws(TensorError) -> Void
   package typealias FloatProduct =
     @convention(c) (
