@@ -8,6 +8,12 @@ let strict: [SwiftSetting] = [
   .enableUpcomingFeature("InternalImportsByDefault"),
 ]
 
+// What the library's own code asks of the system goes through CQwenShims.
+let wrapped = [
+  "sigaction", "sigaltstack", "malloc", "calloc", "realloc", "free", "posix_memalign",
+  "malloc_usable_size", "_Znwm", "_ZdlPvm", "_ZnwmSt11align_val_t", "_ZdlPvmSt11align_val_t",
+]
+
 let package = Package(
   name: "libqwen",
   products: [
@@ -23,7 +29,7 @@ let package = Package(
     // Inner loops on raw memory. No allocation, no threads, no I/O, no model names.
     .target(name: "CQwenKernels", cSettings: [.unsafeFlags(["-O3", "-fno-math-errno"])]),
 
-    // Functions that the static runtime would otherwise ask of a newer libm.
+    // Between the static runtime and the system: older libm, the host's signals, a reserve of memory.
     .target(name: "CQwenShims"),
 
     // Files -> named bytes.
@@ -52,8 +58,7 @@ let package = Package(
           [
             "-static-stdlib", "-Xlinker", "-soname=libqwen.so.0", "-Xlinker", "-z", "-Xlinker",
             "nodelete", "-Xlinker", "-z", "-Xlinker", "relro", "-Xlinker", "-z", "-Xlinker", "now",
-            "-Xlinker", "--wrap=sigaction", "-Xlinker", "--wrap=sigaltstack",
-          ], .when(configuration: .release))
+          ] + wrapped.flatMap { ["-Xlinker", "--wrap=\($0)"] }, .when(configuration: .release))
       ]),
     // The command, a host like any other: it imports the header only.
     .executableTarget(

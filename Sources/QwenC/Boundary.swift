@@ -1,18 +1,33 @@
 internal import Glibc
 internal import CQwen
+internal import CQwenShims
 internal import QwenEngine
 internal import QwenFormats
 
 /// Runs the body of an exported function: errors become a status and the thread's last error.
 func call(_ body: () throws(CallError) -> Void) -> qwen_status {
-  do {
+  do throws(CallError) {
+    guard qs_reserve_is_low() == 0 else { throw noMemory("this call") }
     try body()
     return qwen_status(QWEN_OK)
   } catch {
+    let error = believed(error)
     LastError.set(error)
     Metrics.countFailure(error)
     return error.status
   }
+}
+
+/// Where the system refuses memory, a parser that could not go on may blame the text.
+private func believed(_ error: CallError) -> CallError {
+  let blames = [QWEN_ERROR_FORMAT, QWEN_ERROR_OPTION].contains(Int(error.status))
+  return blames && qs_memory_is_there(1 << 20) == 0 ? noMemory("this call") : error
+}
+
+private func noMemory(_ what: String) -> CallError {
+  CallError(
+    QWEN_ERROR_MEMORY, "the system has no memory for \(what)",
+    hint: "close what is not needed, or raise the limit of the process")
 }
 
 /// Runs engine code at the boundary.
@@ -36,6 +51,10 @@ func bytes(
     throw CallError(
       QWEN_ERROR_LIMIT, "\(name) has \(count) bytes, more than \(textLimit)",
       hint: "pass it in parts")
+  }
+  // Tokens and pieces of a text take several times its size, in arrays that can't fail gently.
+  guard count < 1 << 20 || qs_memory_is_there(16 * count) != 0 else {
+    throw noMemory("\(name) of \(count) bytes")
   }
   return unsafe Array(UnsafeRawBufferPointer(start: pointer, count: count))
 }

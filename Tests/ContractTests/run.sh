@@ -100,6 +100,11 @@ if [ -n "$model" ]; then
   preload="$work/count_malloc.so"
   program allocations "$linked" "$model"
   preload=
+  echo "# no memory"
+  "$CC" -shared -fPIC -O1 -o "$work/refuse_malloc.so" "$root/Tests/ContractTests/refuse_malloc.c" || fail "refuse_malloc.c compiles"
+  preload="$work/refuse_malloc.so"
+  program no_memory "$linked" "$root/Tests/Fixtures/tiny/qwen-ntk" "$work" 120
+  preload=
 else
   echo "# no model given: requests, turns, tools, cancel, sessions and batches are left out"
 fi

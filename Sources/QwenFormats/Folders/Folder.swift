@@ -43,7 +43,7 @@ package struct Folder: Sendable {
       }
     } catch {
       throw FormatError(
-        error.kind == .syntax ? .malformed : .limit, path: file.path, offset: error.offset,
+        error.formatKind, path: file.path, offset: error.offset,
         "line \(error.line): \(error.message)", hint: "download the file again")
     }
   }

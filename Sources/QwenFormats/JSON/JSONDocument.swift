@@ -100,9 +100,11 @@ private import CJansson
       unsafe escaped(bytes.prefix { $0 != 0 })
     }
     let code = unsafe withUnsafeBytes(of: &failure.text) { unsafe $0.last ?? 0 }
-    let isMemory = UInt32(code) == json_error_out_of_memory.rawValue
+    // Where memory is refused, jansson often says nothing at all.
+    let isMemory = UInt32(code) == json_error_out_of_memory.rawValue || message.isEmpty
     return JSONSyntaxError(
-      kind: isMemory ? .memory : .syntax, message: message, line: max(1, Int(failure.line)),
+      kind: isMemory ? .memory : .syntax, message: isMemory ? "there is no memory" : message,
+      line: max(1, Int(failure.line)),
       column: max(1, Int(failure.column)), offset: max(0, Int(failure.position)))
   }
 }

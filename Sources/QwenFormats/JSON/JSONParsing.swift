@@ -12,6 +12,15 @@ package struct JSONSyntaxError: Error, Equatable, Sendable, CustomStringConverti
   /// In bytes.
   package var offset: Int
 
+  /// What it is of a file.
+  var formatKind: FormatError.Kind {
+    switch kind {
+    case .syntax: .malformed
+    case .limit: .limit
+    case .memory: .memory
+    }
+  }
+
   /// The whole as one sentence: `line 3, column 7: message`.
   package var description: String { "line \(line), column \(column): \(message)" }
 }

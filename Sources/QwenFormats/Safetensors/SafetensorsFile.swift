@@ -26,7 +26,7 @@ enum SafetensorsFile {
       }
     } catch {
       throw FormatError(
-        .malformed, path: file.path, offset: 8 + error.offset,
+        error.formatKind, path: file.path, offset: 8 + error.offset,
         "the header is not JSON: \(error.message)", hint: "download the file again")
     }
     guard let object = value.object else {

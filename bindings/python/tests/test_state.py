@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import gc
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
+from random import Random
 from typing import Any, List, Tuple
 
 import libqwen
 import pytest
+from conftest import tiny_path
 
 OPTIONS = {"max_new_tokens": 20, "temperature": 1.2, "seed": 3, "stop_ids": []}
 
@@ -44,6 +50,40 @@ def test_states_are_saved_and_loaded(
     with launch.session(kv_cache="f32") as other:
         with pytest.raises(libqwen.QwenUnsupportedError, match="kv_cache"):
             other.load_bytes(state)
+
+
+SAVER = """
+import sys, libqwen
+with libqwen.Model(sys.argv[1]) as model, model.session() as one, model.session() as other:
+    one.generate("Once", max_new_tokens=1)
+    other.generate("Once upon a time " * 8, max_new_tokens=1)
+    print(len(one.tokens()), len(other.tokens()), flush=True)
+    while True:
+        one.save(sys.argv[2])
+        other.save(sys.argv[2])
+"""
+
+
+def test_a_save_that_is_killed_leaves_one_of_both_states(
+    launch: libqwen.Model, tmp_path: Path
+) -> None:
+    random, seen = Random(5), set()
+    target = tmp_path / "state"
+    env = {**os.environ, "PYTHONPATH": str(Path(libqwen.__file__).parents[1])}
+    for _ in range(30):
+        arguments = [sys.executable, "-c", SAVER, str(tiny_path("qwen-launch")), str(target)]
+        with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=env) as process:
+            assert process.stdout is not None
+            lengths = {int(count) for count in process.stdout.readline().split()}
+            assert len(lengths) == 2
+            time.sleep(0.005 + random.random() * 0.02)
+            process.kill()
+        with launch.session() as session:
+            if target.exists():
+                session.load(target)
+                assert len(session.tokens()) in lengths
+                seen.add(len(session.tokens()))
+    assert seen
 
 
 def test_guesses_change_nothing(session: libqwen.Session, launch: libqwen.Model) -> None:
