@@ -135,8 +135,9 @@ qwen_status qwen_model_info(qwen_model model, char **out_json);
  * that maps in without any conversion. Options: section "convert" ({"weights": "q4_0", "head": "q8_0", ...}). Tensors are
  * converted a slab at a time; memory stays below the size of a tensor. out_path has a hidden neighbour's name until it is
  * whole and on the disk: a failure leaves nothing, a killed process no file of the right name. What exists is refused
- * unless "overwrite" is true. progress hears of the stages "tokenizer", "weights" and "convert"; a value other than 0
- * stops with QWEN_ERROR_CANCELLED. */
+ * unless "overwrite" is true. "rounding": "best", the default, first passes random tokens through the model to see which
+ * columns of its matrices matter. progress hears of the stages "tokenizer", "weights", "measure" and "convert"; a value
+ * other than 0 stops with QWEN_ERROR_CANCELLED. */
 qwen_status qwen_model_convert(const char *path, const char *out_path, const char *options_json,
                                qwen_progress_callback progress, void *user);
 

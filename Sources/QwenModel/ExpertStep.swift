@@ -77,7 +77,9 @@ extension Step {
     let gate = try Rows(buffers.gate, tokens: x.tokens, columns: width)
     let up = try Rows(buffers.up, tokens: x.tokens, columns: width)
     let made = try Rows(buffers.made, tokens: x.tokens, columns: x.columns)
+    try meter?.willMultiply(x, expert.gate, expert.up)
     try compute.multiplyGated(gate: expert.gate, up: expert.up, x, out: gate, scratch: up)
+    try meter?.willMultiply(gate, expert.down)
     try compute.multiply(expert.down, gate, into: made)
     return made
   }

@@ -5,6 +5,8 @@ package import QwenTensor
 protocol DecoderFamily: Sendable {
   var weights: OuterWeights { get }
   var layers: [DecoderLayer] { get }
+  /// The same pass over other weights.
+  init(weights: OuterWeights, layers: [DecoderLayer])
   /// Evaluates the step's tokens: fills the caches behind each slice and leaves RMSNorm of the last layer
   /// in `step.normed`.
   func forward(_ step: Step) throws(TensorError)
@@ -24,18 +26,19 @@ package final class LanguageModel: Sendable {
     threads: Int = 1, progress: WeightProgress? = nil
   ) throws(FormatError) {
     self.configuration = configuration
+    let reader = WeightReader(archive, configuration)
+    let stored: any DecoderFamily =
+      switch configuration.family {
+      case .qwen: try QwenDecoder(reader)
+      case .qwen2: try Qwen2Decoder(reader)
+      case .qwen3: try Qwen3Decoder(reader)
+      case .qwen2Experts: try Qwen2ExpertDecoder(reader)
+      case .qwen3Experts: try Qwen3ExpertDecoder(reader)
+      case .llama: try LlamaDecoder(reader)
+      }
     let loading = WeightLoading(
       policy, threads: threads, totalBytes: archive.byteCount, progress: progress)
-    let reader = WeightReader(archive, configuration, loading)
-    decoder =
-      switch configuration.family {
-      case .qwen: try QwenDecoder(reader, progress)
-      case .qwen2: try Qwen2Decoder(reader, progress)
-      case .qwen3: try Qwen3Decoder(reader, progress)
-      case .qwen2Experts: try Qwen2ExpertDecoder(reader, progress)
-      case .qwen3Experts: try Qwen3ExpertDecoder(reader, progress)
-      case .llama: try LlamaDecoder(reader, progress)
-      }
+    decoder = try loading.prepare(stored, configuration, path: archive.path)
   }
 
   /// Evaluates what each slice adds, by this checkpoint's configuration or one made from it. Returns RMSNorm of the last layer, [T, H], valid until the next step of
@@ -86,8 +89,7 @@ package final class LanguageModel: Sendable {
       for linear in layer.linears { add(linear.weight, .layers) }
       for linear in layer.feedForward.routers { add(linear.weight, .router) }
     }
-    let head = decoder.weights.head.weight
-    if unsafe head.address != decoder.weights.embedding.address { add(head, .head) }
+    if !decoder.weights.isTied { add(decoder.weights.head.weight, .head) }
     return shares
   }
 

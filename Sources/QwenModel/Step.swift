@@ -21,6 +21,8 @@ package struct Step {
   let rotary: RotaryTable
   let attention: AttentionScratch
   let observer: ((Stage, Rows) -> Void)?
+  /// Sees what matrices are multiplied by; nil but for measurements.
+  var meter: InputMeter?
 
   /// The residual stream, [T, H].
   let hidden: Rows
@@ -91,6 +93,7 @@ package struct Step {
 
   /// query, key, value = projections of normed.
   func project(_ layer: DecoderLayer) throws(TensorError) {
+    try meter?.willMultiply(normed, layer.query, layer.key, layer.value)
     try compute.multiply(normed, (layer.query, query), (layer.key, key), (layer.value, value))
   }
 
@@ -106,6 +109,7 @@ package struct Step {
 
   /// hidden += output(attended).
   func addAttention(_ layer: DecoderLayer) throws(TensorError) {
+    try meter?.willMultiply(attended, layer.output)
     try compute.multiplyAdd(layer.output, attended, into: hidden)
   }
 
@@ -113,7 +117,9 @@ package struct Step {
   func addFeedForward(_ layer: DecoderLayer) throws(TensorError) {
     switch layer.feedForward {
     case .dense(let w):
+      try meter?.willMultiply(normed, w.gate, w.up)
       try compute.multiplyGated(gate: w.gate, up: w.up, normed, out: gate, scratch: up)
+      try meter?.willMultiply(gate, w.down)
       try compute.multiplyAdd(w.down, gate, into: hidden)
     case .experts(let w):
       guard let sizes = configuration.experts, let experts else { return }

@@ -3,6 +3,8 @@
 package protocol PageOwner: AnyObject, Sendable {
   /// Whether the bytes are mapped at all; what was copied can't be fetched again.
   var isMapped: Bool { get }
+  /// Whether rows have to be fetched before they are touched.
+  var isDeferred: Bool { get }
   /// Hands back the whole pages within `byteCount` bytes at `address`; touching them fetches them again.
   func releasePages(_ address: UnsafeRawPointer, byteCount: Int)
   /// Makes the rows that touch `byteCount` bytes at `address`, where they don't come by themselves when touched.
@@ -10,6 +12,7 @@ package protocol PageOwner: AnyObject, Sendable {
 }
 
 extension PageOwner {
+  package var isDeferred: Bool { false }
   package func fetchPages(_ address: UnsafeRawPointer, byteCount: Int, threads: Int) {}
 }
 
@@ -40,11 +43,13 @@ package final class Converter: Sendable {
     max(1, slabElements / max(1, columns) / 16) * 16
   }
 
-  /// `matrix` in `format`, in memory of its own.
+  /// `matrix` in `format`, in memory of its own; with an `order` the values are put at the places of their inputs,
+  /// but for rows that are only copied. `importance` [columns] weighs errors where an encoder looks for the least.
   ///
   /// Throws `.memory`, `.shape` if rows are no whole number of blocks, `.cancelled` if `report` returns false.
   package func convert(
-    _ matrix: Matrix, to format: StorageFormat, report: Report? = nil
+    _ matrix: Matrix, order: InputOrder? = nil, to format: StorageFormat,
+    importance: FloatBuffer? = nil, report: Report? = nil
   ) throws(TensorError) -> Matrix {
     guard let rowBytes = format.rowBytes(columns: matrix.columns) else {
       throw .shape(
@@ -60,7 +65,9 @@ package final class Converter: Sendable {
     var first = 0
     while first < matrix.rows {
       let rows = first..<min(first + step, matrix.rows)
-      try unsafe encode(matrix, rows: rows, to: format, into: buffer.address + first * rowBytes)
+      try unsafe encode(
+        matrix, order: order, rows: rows, to: format, importance: importance,
+        into: buffer.address + first * rowBytes)
       if let report, !report(rows.count * matrix.rowBytes) { throw .cancelled }
       first = rows.upperBound
     }
@@ -76,7 +83,7 @@ package final class Converter: Sendable {
   /// hold or write them.
   @unsafe package func encode(
     _ matrix: Matrix, order: InputOrder? = nil, rows: Range<Int>, to format: StorageFormat,
-    into target: UnsafeMutableRawPointer
+    importance: FloatBuffer? = nil, into target: UnsafeMutableRawPointer
   ) throws(TensorError) {
     guard rows.lowerBound >= 0, rows.upperBound <= matrix.rows, !rows.isEmpty,
       let rowBytes = format.rowBytes(columns: matrix.columns)
@@ -88,7 +95,7 @@ package final class Converter: Sendable {
     } else {
       try WorkerPool.shared.exclusive { () throws(TensorError) in
         try unsafe slab.encode(
-          as: format, effort: effort, order: order, into: target,
+          as: format, effort: effort, importance: importance, order: order, into: target,
           byteCount: rows.count * rowBytes, threads: threads)
       }
     }

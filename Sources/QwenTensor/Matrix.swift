@@ -84,12 +84,15 @@ package struct Matrix: @unchecked Sendable {
       address + rows.lowerBound * rowBytes, byteCount: rows.count * rowBytes)
   }
 
-  /// Makes the rows, where their owner makes them on demand: until then they are zeros. Not within
-  /// `WorkerPool.exclusive`.
+  /// Makes the rows, where their owner makes them on demand: until then they are zeros. With one
+  /// thread also within `WorkerPool.exclusive`, with more not.
   package func fetchPages(threads: Int) {
     guard let owner = owner as? any PageOwner else { return }
     unsafe owner.fetchPages(address, byteCount: byteCount, threads: threads)
   }
+
+  /// Whether rows are there only once they were fetched.
+  package var isDeferred: Bool { (owner as? any PageOwner)?.isDeferred ?? false }
 
   /// Whether the bytes are those of a file, which the system can drop and fetch again.
   package var isMapped: Bool { (owner as? any PageOwner)?.isMapped ?? false }

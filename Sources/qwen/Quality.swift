@@ -10,11 +10,14 @@ extension Subcommand {
       The reference is the model in --reference, computed in float32, over windows of the text that start from an
       empty context. For each format: perplexity, mean Kullback-Leibler divergence from the reference in nats, how
       often the likeliest token is the same, bits of all weights, memory, and tokens written in a second. "auto" is
-      the default computation, whose 8-bit activations have a cost of their own; "float32" has none.
+      the default computation, whose 8-bit activations have a cost of their own; "float32" has none. Files of --files
+      are other conversions of the same model, and may come from other programs.
       """,
     options: [
       Option("text", "FILE", "The text; - reads standard input."),
       Option("weights", "A,B,...", "Formats (default stored,q8_0,q4_0)."),
+      Option("rounding", "A,B", "Ways to round, plain or best (default plain)."),
+      Option("files", "A,B,...", "Files or folders to compare as they are, besides the formats."),
       Option(
         "head", "FORMAT", "Format of the head in all of them (default: as the library chooses)."),
       Option("reference", "FORMAT", "Format of the reference (default stored)."),
@@ -37,12 +40,20 @@ extension Subcommand {
     try bench.makeReference(
       text, limit: limit, weights: invocation.value("reference") ?? "stored")
     var rows: [QualityRow] = []
-    for weights in list("weights", "stored,q8_0,q4_0") {
-      for compute in list("compute", "auto,float32") {
-        rows.append(
-          try bench.measure(weights: weights, head: invocation.value("head"), compute: compute))
+    let computes = list("compute", "auto,float32")
+    func measure(_ candidate: Candidate) throws(Failure) {
+      for compute in computes {
+        rows.append(try bench.measure(candidate, compute: compute))
+        Terminal.writeError("\(rows[rows.count - 1].text)\n")
       }
     }
+    for weights in list("weights", "stored,q8_0,q4_0") {
+      for rounding in weights == "stored" ? [""] : list("rounding", "plain") {
+        try measure(
+          Candidate(weights: weights, rounding: rounding, head: invocation.value("head")))
+      }
+    }
+    for file in list("files", "") { try measure(Candidate(file: file)) }
     if invocation.has("json") {
       let facts: [(key: String, value: JSON)] = [
         ("tokens", .number(bench.positions)), ("window", .number(window)),
@@ -61,9 +72,24 @@ extension Subcommand {
   }
 }
 
+/// What is compared: a format that the model is brought into, or a file as it is.
+private struct Candidate {
+  var weights = "stored"
+  var rounding = ""
+  var head: String?
+  var file: String?
+
+  /// As the table names it.
+  var name: String {
+    guard let file else { return weights }
+    return file.split(separator: "/").last.map(String.init) ?? file
+  }
+}
+
 /// One format computed one way.
 private struct QualityRow {
   let weights: String
+  let rounding: String
   let compute: String
   let bits: Double
   let layerBits: Double
@@ -75,12 +101,12 @@ private struct QualityRow {
   let tokensPerSecond: Double
 
   static let heading =
-    "| weights | compute | bits, layers | bits, all | perplexity | KL | same top-1 | RSS, MB | tokens/s |\n"
-    + "|---|---|---|---|---|---|---|---|---|"
+    "| weights | rounding | compute | bits, layers | bits, all | perplexity | KL | same top-1 | RSS, MB | tokens/s |\n"
+    + "|---|---|---|---|---|---|---|---|---|---|"
 
   var text: String {
     let cells = [
-      weights, compute, decimal(layerBits, 2), decimal(bits, 2), decimal(perplexity, 4),
+      weights, rounding, compute, decimal(layerBits, 2), decimal(bits, 2), decimal(perplexity, 4),
       decimal(divergence, 5), decimal(agreement * 100, 2) + " %",
       decimal(Double(residentBytes) / 1e6, 0), decimal(tokensPerSecond, 1),
     ]
@@ -89,7 +115,7 @@ private struct QualityRow {
 
   var json: JSON {
     .object([
-      ("weights", .string(weights)), ("compute", .string(compute)),
+      ("weights", .string(weights)), ("rounding", .string(rounding)), ("compute", .string(compute)),
       ("bits_per_weight", .number(bits)), ("layer_bits_per_weight", .number(layerBits)),
       ("weight_bytes", .number(weightBytes)), ("perplexity", .number(perplexity)),
       ("mean_kl", .number(divergence)), ("top1_agreement", .number(agreement)),
@@ -161,10 +187,14 @@ private struct QualityBench: ~Copyable {
     referencePerplexity = exp(loss / Double(max(1, count)))
   }
 
-  /// Compares one format, computed one way, with the reference.
-  func measure(weights: String, head: String?, compute: String) throws(Failure) -> QualityRow {
-    let model = try Model(
-      path: path, options: options([("weights", weights), ("head", head), ("compute", compute)]))
+  /// Compares one candidate, computed one way, with the reference.
+  func measure(_ candidate: Candidate, compute: String) throws(Failure) -> QualityRow {
+    let model = try open(candidate, compute)
+    let width = try readAnswer(try model.info())["vocab_size"]?.int ?? 0
+    guard width == columns else {
+      throw .general(
+        "\(candidate.name) has a vocabulary of \(width), the reference one of \(columns)")
+    }
     let session = try session(model)
     var (loss, divergence, same, offset) = (0.0, 0.0, 0, 0)
     var reference = [Float](repeating: 0, count: columns)
@@ -194,12 +224,27 @@ private struct QualityBench: ~Copyable {
     }
     let speed = try speed(session)
     return QualityRow(
-      weights: weights, compute: compute, bits: bytes * 8 / max(1, elements),
+      weights: candidate.name, rounding: candidate.rounding, compute: compute,
+      bits: bytes * 8 / max(1, elements),
       layerBits: layerBytes * 8 / max(1, layerElements), weightBytes: Int(bytes),
       perplexity: exp(loss / Double(max(1, positions))),
       divergence: divergence / Double(max(1, positions)),
       agreement: Double(same) / Double(max(1, positions)),
       residentBytes: processMemory("VmRSS:"), tokensPerSecond: speed)
+  }
+
+  private func open(_ candidate: Candidate, _ compute: String) throws(Failure) -> Model {
+    guard let file = candidate.file else {
+      return try Model(
+        path: path,
+        options: options([
+          ("weights", candidate.weights), ("head", candidate.head), ("compute", compute),
+          ("rounding", candidate.rounding.isEmpty ? nil : candidate.rounding),
+        ]))
+    }
+    guard let path = strdup(file) else { throw .general("there is no memory for a name") }
+    defer { free(path) }
+    return try Model(path: path, options: options([("compute", compute)]))
   }
 
   /// The logits of each position that predicts a token of the text, and that token.

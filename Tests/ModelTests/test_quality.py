@@ -26,27 +26,32 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
 def test_the_table_is_that_of_the_logits(tmp_path):
     wide.write(tmp_path, "qwen2")
     command = [str(QWEN), "quality", str(tmp_path), "--text", str(TEXT), "--weights", "stored,q4_0", "--json"]
-    command += ["--tokens", "100", "--window", "40"]
+    command += ["--tokens", "100", "--window", "40", "--rounding", "plain,best", "--files", str(tmp_path / "q4.gguf")]
+    libqwen.convert(tmp_path, tmp_path / "q4.gguf", weights="q4_0", embeddings="f32")
     table = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert table["tokens"] == 97
     with libqwen.Model(str(tmp_path), compute="float32") as model:
         ids = list(model.tokenize(TEXT.read_text(encoding="utf-8")))[:100]
     windows = [ids[0:40], ids[40:80], ids[80:100]]
     reference = None
-    rows = {(row["weights"], row["compute"]): row for row in table["rows"]}
-    assert rows.keys() == {(w, c) for w in ("stored", "q4_0") for c in ("auto", "float32")}
-    for weights, compute in [("stored", "float32"), ("q4_0", "auto"), ("q4_0", "float32")]:
-        with libqwen.Model(str(tmp_path), compute=compute, weights=weights) as model, model.session(context=128) as session:
+    rows = {(row["weights"], row["rounding"], row["compute"]): row for row in table["rows"]}
+    named = [("stored", ""), ("q4_0", "plain"), ("q4_0", "best"), ("q4.gguf", "")]
+    assert rows.keys() == {(*name, c) for name in named for c in ("auto", "float32")}
+    # Loading and converting round alike.
+    assert rows["q4.gguf", "", "float32"]["mean_kl"] == rows["q4_0", "best", "float32"]["mean_kl"]
+    for weights, rounding, compute in [("stored", "", "float32"), *(("q4_0", r, c) for r in ("plain", "best") for c in ("auto", "float32"))]:
+        how = {"compute": compute, "weights": weights} | ({"rounding": rounding} if rounding else {})
+        with libqwen.Model(str(tmp_path), **how) as model, model.session(context=128) as session:
             logs = np.concatenate([log_softmax(session.logits(w)[:-1]) for w in windows])
         targets = [token for w in windows for token in w[1:]]
         reference = logs if reference is None else reference
-        row = rows[weights, compute]
+        row = rows[weights, rounding, compute]
         perplexity = np.exp(-logs[np.arange(97), targets].mean())
         assert row["perplexity"] == pytest.approx(perplexity, rel=1e-6)
         divergence = (np.exp(reference) * (reference - logs)).sum(axis=1).mean()
         assert row["mean_kl"] == pytest.approx(divergence, rel=1e-5, abs=1e-9)
         assert row["top1_agreement"] == pytest.approx((reference.argmax(1) == logs.argmax(1)).mean())
         assert row["rss_bytes"] > 0 and row["tokens_per_second"] > 0
-    assert rows["q4_0", "auto"]["layer_bits_per_weight"] == pytest.approx(4.5)
-    assert rows["stored", "float32"]["mean_kl"] == 0
-    assert table["reference_perplexity"] == rows["stored", "float32"]["perplexity"]
+    assert rows["q4_0", "plain", "auto"]["layer_bits_per_weight"] == pytest.approx(4.5)
+    assert rows["stored", "", "float32"]["mean_kl"] == 0
+    assert table["reference_perplexity"] == rows["stored", "", "float32"]["perplexity"]

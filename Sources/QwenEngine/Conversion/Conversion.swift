@@ -179,11 +179,16 @@ package struct Conversion {
   private func stream(
     _ tensors: [PlannedTensor],
     _ body: (PlannedTensor, TensorStream) throws(FormatError) -> Void
-  ) throws(FormatError) {
+  ) throws {
+    let threads = model.settings.threads
+    var meter: InputMeter?
+    if policy.effort == .best, tensors.contains(where: \.usesImportance) {
+      meter = try network.meter(threads: threads) { progress?("measure", $0) ?? true }
+    }
     let total = max(1, tensors.reduce(0) { $0 + $1.sourceBytes })
     var done = 0
     let stream = TensorStream(
-      converter: Converter(threads: model.settings.threads, effort: policy.effort), path: outPath
+      converter: Converter(threads: threads, effort: policy.effort), meter: meter, path: outPath
     ) { bytes in
       done += bytes
       return progress?("convert", min(1, Double(done) / Double(total))) ?? true

@@ -59,6 +59,12 @@ struct PlannedTensor {
     }
   }
 
+  /// Whether an encoder that looks for the least error is asked.
+  var usesImportance: Bool {
+    guard case .rows(let pieces, _) = tensor.source, let format else { return false }
+    return format.usesImportance && pieces.contains { $0.matrix.format.name != format.name }
+  }
+
   /// Whether rows are written as they lie in memory, in an order of inputs that another tensor has to tell.
   var keepsOrder: Bool {
     guard case .rows(let pieces, _) = tensor.source, let piece = pieces.first else { return false }
@@ -69,6 +75,8 @@ struct PlannedTensor {
 /// Encodes tensors a slab at a time and hands the bytes on.
 struct TensorStream {
   let converter: Converter
+  /// Weighs errors, where encoders look for the least.
+  let meter: InputMeter?
   let path: String
   /// Hears of source bytes; false stops.
   let report: (Int) -> Bool
@@ -101,12 +109,14 @@ struct TensorStream {
     let step =
       format.isWhole ? matrix.rows : head ?? Converter.slabRows(columns: matrix.columns)
     do {
+      let importance = try meter?.importance(matrix)
       let slab = try Buffer(byteCount: min(step, matrix.rows) * rowBytes)
       var first = 0
       while first < matrix.rows {
         let rows = first..<min(first + step, matrix.rows)
         try unsafe converter.encode(
-          matrix, order: piece.order, rows: rows, to: format, into: slab.address)
+          matrix, order: piece.order, rows: rows, to: format, importance: importance,
+          into: slab.address)
         if let head {
           // Rows j and j + D/2 of a head come to lie beside each other.
           for row in 0..<head {

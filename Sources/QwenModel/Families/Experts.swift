@@ -6,9 +6,14 @@ struct Qwen2ExpertDecoder: DecoderFamily {
   let weights: OuterWeights
   let layers: [DecoderLayer]
 
-  init(_ reader: WeightReader, _ progress: WeightProgress?) throws(FormatError) {
+  init(weights: OuterWeights, layers: [DecoderLayer]) {
+    self.weights = weights
+    self.layers = layers
+  }
+
+  init(_ reader: WeightReader) throws(FormatError) {
     weights = try reader.outer()
-    layers = try reader.layers(progress: progress) { (layer) throws(FormatError) in
+    layers = try reader.layers { (layer) throws(FormatError) in
       let (query, key, value) = try reader.projections(layer, bias: .ifPresent)
       return try reader.layer(layer, query: query, key: key, value: value)
     }
@@ -22,9 +27,14 @@ struct Qwen3ExpertDecoder: DecoderFamily {
   let weights: OuterWeights
   let layers: [DecoderLayer]
 
-  init(_ reader: WeightReader, _ progress: WeightProgress?) throws(FormatError) {
+  init(weights: OuterWeights, layers: [DecoderLayer]) {
+    self.weights = weights
+    self.layers = layers
+  }
+
+  init(_ reader: WeightReader) throws(FormatError) {
     weights = try reader.outer()
-    layers = try reader.layers(progress: progress) { (layer) throws(FormatError) in
+    layers = try reader.layers { (layer) throws(FormatError) in
       let (query, key, value) = try reader.projections(layer, bias: .never)
       return try reader.layer(
         layer, query: query, key: key, value: value, headNorms: try reader.headNorms(layer))

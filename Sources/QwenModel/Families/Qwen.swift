@@ -9,9 +9,14 @@ struct QwenDecoder: DecoderFamily {
   let weights: OuterWeights
   let layers: [DecoderLayer]
 
-  init(_ reader: WeightReader, _ progress: WeightProgress?) throws(FormatError) {
+  init(weights: OuterWeights, layers: [DecoderLayer]) {
+    self.weights = weights
+    self.layers = layers
+  }
+
+  init(_ reader: WeightReader) throws(FormatError) {
     weights = try reader.outer()
-    layers = try reader.layers(progress: progress) { (layer) throws(FormatError) in
+    layers = try reader.layers { (layer) throws(FormatError) in
       let (query, key, value) = try reader.fusedProjections(layer)
       return try reader.layer(layer, query: query, key: key, value: value)
     }

@@ -2,18 +2,14 @@ internal import QwenFormats
 internal import QwenTensor
 
 extension WeightSource {
-  /// A layer that another program quantised, brought into a format of ours.
+  /// A layer that another program quantised, as rows of a format of ours that are made when they are asked for.
   func linear(
-    _ found: any ForeignMatrix, _ name: String, bias: Bias, part: WeightPart
+    _ found: any ForeignMatrix, _ name: String, bias: Bias
   ) throws(FormatError) -> Linear {
     let values = try self.bias(name, count: found.rows, bias)
     do {
       let order = try found.order.map { (places) throws(TensorError) in try InputOrder(places) }
-      let made =
-        try loading.policy.defersForeign
-        ? found.deferred() : found.matrix(threads: loading.threads)
-      let weight = try loading.prepare(made, part)
-      return try Linear(weight, bias: values, order: order)
+      return try Linear(try found.deferred(), bias: values, order: order)
     } catch {
       throw FormatError(error, path: archive.path, what: "layer \"\(escaped(name))\"")
     }

@@ -26,6 +26,9 @@ package struct OuterWeights: Sendable {
   package let finalNorm: FloatBuffer
   /// [V, H]; the embedding itself if tied.
   package let head: Linear
+
+  /// Whether the head is the embedding.
+  var isTied: Bool { unsafe head.weight.address == embedding.address }
 }
 
 /// Which layer is read.
@@ -41,20 +44,18 @@ struct WeightReader {
   let names: TensorNames
   let configuration: ModelConfiguration
 
-  init(_ archive: TensorArchive, _ configuration: ModelConfiguration, _ loading: WeightLoading) {
+  init(_ archive: TensorArchive, _ configuration: ModelConfiguration) {
     source = WeightSource(
-      archive: archive, loading: loading,
+      archive: archive,
       foreign: ForeignWeights(archive: archive, facts: configuration.quantization))
     names = TensorNames.find(configuration.family, in: archive)
     self.configuration = configuration
   }
 
-  /// Embedding, last norm and head; a tied head, or one that a file leaves out as tied, is the embedding, or
-  /// made from it where the two have different formats.
+  /// Embedding, last norm and head; a tied head, or one that a file leaves out as tied, is the embedding.
   func outer() throws(FormatError) -> OuterWeights {
     let (rows, columns) = (configuration.vocabularyRows, configuration.hiddenSize)
-    let embedding = try source.matrix(
-      names.embedding + ".weight", rows: rows, columns: columns, part: .embedding)
+    let embedding = try source.matrix(names.embedding + ".weight", rows: rows, columns: columns)
     let norm = try source.vector(names.finalNorm + ".weight", count: columns)
     let hasHead = source.has(names.head + ".weight") || source.has(names.head + ".qweight")
     let isTied = configuration.isTied || !hasHead
@@ -63,16 +64,11 @@ struct WeightReader {
         .malformed, path: source.archive.path, "has no tensor \"\(names.head).weight\"",
         hint: "a shard is missing")
     }
-    let isShared =
-      isTied ? try source.sharesTiedHead(names.embedding + ".weight", columns: columns) : false
     do {
       let head =
-        isShared
-        ? try Linear(embedding)
-        : try source.linear(
-          isTied ? names.embedding : names.head, rows: rows, columns: columns, part: .head)
-      return try source.loading.packer.pack(
-        OuterWeights(embedding: embedding, finalNorm: norm, head: head), isTied: isShared)
+        try isTied
+        ? Linear(embedding) : source.linear(names.head, rows: rows, columns: columns)
+      return OuterWeights(embedding: embedding, finalNorm: norm, head: head)
     } catch let error as TensorError {
       throw FormatError(error, path: source.archive.path, what: "the output head")
     } catch let error as FormatError {
@@ -84,20 +80,11 @@ struct WeightReader {
 
   /// Every layer, read by `body` with the prefix of its names.
   func layers(
-    progress: WeightProgress?, _ body: (LayerName) throws(FormatError) -> DecoderLayer
+    _ body: (LayerName) throws(FormatError) -> DecoderLayer
   ) throws(FormatError) -> [DecoderLayer] {
     var layers: [DecoderLayer] = []
     for index in 0..<configuration.layerCount {
-      let layer = try body(LayerName(index: index, prefix: "\(names.layer)\(index)."))
-      do {
-        layers.append(try source.loading.packer.pack(layer))
-      } catch {
-        throw FormatError(error, path: source.archive.path, what: "layer \(index)")
-      }
-      let fraction = Double(index + 1) / Double(configuration.layerCount)
-      if !source.loading.reports, let progress, !progress(fraction) {
-        throw FormatError(.cancelled, path: source.archive.path, "the load was stopped")
-      }
+      layers.append(try body(LayerName(index: index, prefix: "\(names.layer)\(index).")))
     }
     return layers
   }

@@ -81,7 +81,7 @@ extension WeightReader {
     return .experts(
       ExpertWeights(
         router: try source.linear(
-          prefix + names.router, rows: sizes.count, columns: c.hiddenSize, part: .router),
+          prefix + names.router, rows: sizes.count, columns: c.hiddenSize),
         experts: experts, shared: shared, sharedGate: sharedGate))
   }
 

@@ -41,6 +41,15 @@ package enum ExportTarget: Sendable {
 }
 
 extension LanguageModel {
+  /// Measures how much rounding errors weigh; weights as they lie in the files are asked for.
+  ///
+  /// Throws `.memory`, `.cancelled` if `progress` returns false.
+  package func meter(
+    threads: Int, progress: @escaping WeightProgress
+  ) throws(TensorError) -> InputMeter {
+    try InputMeter(decoder, configuration, threads: threads, progress: progress)
+  }
+
   /// All tensors in the order in which they are written, named and laid out for `target`.
   ///
   /// Throws `.memory`.
@@ -91,7 +100,7 @@ private struct Exporter {
     vector(names.finalNorm + ".weight", weights.finalNorm)
     let head = weights.head
     // Files of the first family must have a head even where it is the embedding.
-    if unsafe head.weight.address != embedding.address || configuration.family == .qwen {
+    if !weights.isTied || configuration.family == .qwen {
       add(names.head + ".weight", [head.piece], .head)
       order(names.head, head)
     }

@@ -1,4 +1,3 @@
-internal import QwenFormats
 package import QwenTensor
 
 /// What a matrix is for; each part may have a storage format of its own.
@@ -93,55 +92,4 @@ package struct WeightShare: Sendable {
     self.part = part
     self.format = format
   }
-}
-
-/// Brings the matrices of one load into the formats of a policy and says how far it is.
-///
-/// Used by the thread that loads.
-final class WeightLoading {
-  let policy: WeightPolicy
-  /// How many of them work at once.
-  let threads: Int
-  let packer: WeightPacker
-  private let converter: Converter?
-  private let progress: WeightProgress?
-  private let totalBytes: Int
-  private var doneBytes = 0
-
-  /// `totalBytes` of tensors are what `progress` counts.
-  init(_ policy: WeightPolicy, threads: Int, totalBytes: Int, progress: WeightProgress?) {
-    self.policy = policy
-    self.threads = threads
-    packer = WeightPacker(threads: threads, policy.packing)
-    converter = policy.isActive ? Converter(threads: threads, effort: policy.effort) : nil
-    self.progress = progress
-    self.totalBytes = max(1, totalBytes)
-  }
-
-  /// Whether this, and not the number of layers, says how far the load is.
-  var reports: Bool { converter != nil }
-
-  /// `matrix` as the policy wants it.
-  func prepare(_ matrix: Matrix, _ part: WeightPart) throws(TensorError) -> Matrix {
-    guard let converter else { return matrix }
-    let format = policy.format(part, stored: matrix.format, columns: matrix.columns)
-    if format.name == matrix.format.name, !(policy.copiesStored && matrix.isMapped) {
-      try count(matrix.byteCount)
-      return matrix
-    }
-    return try converter.convert(matrix, to: format) { self.isGoingOn($0) }
-  }
-
-  private func count(_ bytes: Int) throws(TensorError) {
-    if !isGoingOn(bytes) { throw .cancelled }
-  }
-
-  private func isGoingOn(_ bytes: Int) -> Bool {
-    doneBytes = min(totalBytes, doneBytes + bytes)
-    return progress?(Double(doneBytes) / Double(totalBytes)) ?? true
-  }
-}
-
-extension FileBytes: PageOwner {
-  package var isMapped: Bool { mode == .map }
 }

@@ -2,10 +2,9 @@ internal import QwenFormats
 package import QwenTensor
 
 /// Hands out the tensors of a checkpoint as matrices and vectors, each checked against the size the
-/// configuration asks for, matrices in the formats that a policy wants.
+/// configuration asks for, as they lie in the files.
 struct WeightSource {
   let archive: TensorArchive
-  let loading: WeightLoading
   /// The layers that another program quantised.
   let foreign: ForeignWeights
 
@@ -14,24 +13,23 @@ struct WeightSource {
 
   /// The matrix `name`, [rows, columns], sharing the bytes of its file.
   func matrix(
-    _ name: String, rows: Int, columns: Int, part: WeightPart
+    _ name: String, rows: Int, columns: Int
   ) throws(FormatError) -> Matrix {
-    try matrix(name, shape: [rows, columns], rows: rows, columns: columns, part)
+    try matrix(name, shape: [rows, columns], rows: rows, columns: columns)
   }
 
   /// The matrices of a tensor [count, rows, columns], one below the other.
   func matrices(
     _ name: String, count: Int, rows: Int, columns: Int
   ) throws(FormatError) -> Matrix {
-    try matrix(name, shape: [count, rows, columns], rows: count * rows, columns: columns, .layers)
+    try matrix(name, shape: [count, rows, columns], rows: count * rows, columns: columns)
   }
 
   /// The layer `name` of one output, [1, columns]; some files hold it as a vector.
   func row(_ name: String, columns: Int) throws(FormatError) -> Linear {
     let isVector = archive[name + ".weight"]?.shape == [columns]
     let weight = try matrix(
-      name + ".weight", shape: isVector ? [columns] : [1, columns], rows: 1, columns: columns,
-      .router)
+      name + ".weight", shape: isVector ? [columns] : [1, columns], rows: 1, columns: columns)
     do {
       return try Linear(weight)
     } catch {
@@ -40,16 +38,15 @@ struct WeightSource {
   }
 
   private func matrix(
-    _ name: String, shape: [Int], rows: Int, columns: Int, _ part: WeightPart
+    _ name: String, shape: [Int], rows: Int, columns: Int
   ) throws(FormatError) -> Matrix {
     let entry = try find(name)
     guard entry.shape == shape else { throw wrongShape(entry, shape) }
     let format = try StorageFormat.of(entry)
     do {
-      let matrix = try unsafe Matrix(
+      return try unsafe Matrix(
         format: format, rows: rows, columns: columns, address: entry.region.address,
         byteCount: entry.region.count, owner: entry.region.owner)
-      return try loading.prepare(matrix, part)
     } catch {
       throw FormatError(error, path: entry.region.owner.path, what: "tensor \"\(escaped(name))\"")
     }
@@ -74,12 +71,12 @@ struct WeightSource {
 
   /// `name`.weight and, if wanted, `name`.bias as one layer.
   func linear(
-    _ name: String, rows: Int, columns: Int, bias: Bias = .never, part: WeightPart = .layers
+    _ name: String, rows: Int, columns: Int, bias: Bias = .never
   ) throws(FormatError) -> Linear {
     if let found = try foreign.matrix(name, rows: rows, columns: columns) {
-      return try linear(found, name, bias: bias, part: part)
+      return try linear(found, name, bias: bias)
     }
-    let weight = try matrix(name + ".weight", rows: rows, columns: columns, part: part)
+    let weight = try matrix(name + ".weight", rows: rows, columns: columns)
     let values = try self.bias(name, count: rows, bias)
     let order = try order(name)
     do {
@@ -118,11 +115,6 @@ struct WeightSource {
     let values = try vector(name + ".bias", count: count)
     let isStray = bias == .never && values.array().allSatisfy { $0 == 0 }
     return isStray ? nil : values
-  }
-
-  /// Whether the embedding `name` serves as a tied head too, in the format that the policy gives both.
-  func sharesTiedHead(_ name: String, columns: Int) throws(FormatError) -> Bool {
-    loading.policy.sharesTiedHead(of: columns, stored: try StorageFormat.of(try find(name)))
   }
 
   private func find(_ name: String) throws(FormatError) -> TensorEntry {

@@ -75,7 +75,8 @@ extension ForeignMatrix {
         unsafe decode(row: row, into: values.assumingMemoryBound(to: Float.self))
       }
     }
-    WorkerPool.shared.exclusive { WorkerPool.shared.run(job, parts: max(1, threads)) }
+    if threads <= 1 { return job.run(part: 0, of: 1) }
+    WorkerPool.shared.exclusive { WorkerPool.shared.run(job, parts: threads) }
   }
 }
 
@@ -95,6 +96,7 @@ private final class DeferredRows: PageOwner {
 
   @unsafe var address: UnsafeRawPointer { unsafe UnsafeRawPointer(buffer.address) }
   let isMapped = false
+  let isDeferred = true
 
   /// The rows that `byteCount` bytes at `address` touch.
   private func rows(_ address: UnsafeRawPointer, _ byteCount: Int) -> Range<Int> {
@@ -106,12 +108,12 @@ private final class DeferredRows: PageOwner {
   func fetchPages(_ address: UnsafeRawPointer, byteCount: Int, threads: Int) {
     let rows = unsafe rows(address, byteCount)
     if !rows.isEmpty { source.make(rows, in: buffer, rowBytes: rowBytes, threads: threads) }
+    source.codes.releasePages()
   }
 
   func releasePages(_ address: UnsafeRawPointer, byteCount: Int) {
     let rows = unsafe rows(address, byteCount)
     buffer.discard(rows.lowerBound * rowBytes..<rows.upperBound * rowBytes)
-    source.codes.releasePages()
   }
 }
 

@@ -97,6 +97,9 @@ package struct StorageFormat: Sendable {
   /// Whether anything writes this format.
   package var isWritable: Bool { unsafe encode != nil || encodeMatrix != nil }
 
+  /// Whether the encoder that looks for the least error weighs columns.
+  package var usesImportance: Bool { unsafe encodeBest != nil }
+
   /// Whether its rows are made of the whole matrix, so that a slab of rows can't be encoded by itself.
   package var isWhole: Bool { unsafe encodeMatrix != nil }
 

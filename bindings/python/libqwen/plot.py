@@ -128,7 +128,7 @@ def quality(
 ) -> str:
     """Formats by size and loss: a point for each row that has both figures, and a loss above 0.
 
-    A row that names its way to compute, as those of `qwen quality --json` do, has it behind its name.
+    A row that names its ways to round and to compute, as those of `qwen quality --json` do, has them behind its name.
 
     Raises:
         ValueError: no row has them.
@@ -145,7 +145,9 @@ def quality(
 
 
 def _named(row: Mapping[str, Any], name: str) -> str:
-    return f"{row[name]} ({row['compute']})" if "compute" in row else str(row[name])
+    rounding = f" {row['rounding']}" if row.get("rounding") else ""
+    compute = f" ({row['compute']})" if "compute" in row else ""
+    return f"{row[name]}{rounding}{compute}"
 
 
 # ---- Parts of a drawing --------------------------------------------------------------------------

@@ -69,9 +69,9 @@ def test_formats_by_size() -> None:
         plot.quality(rows[2:])
     # As `qwen quality --json` writes it.
     measured = {"weights": "q4_0", "compute": "auto", "bits_per_weight": 4.5, "mean_kl": 0.03}
-    measured["perplexity"] = 31.2
+    measured |= {"perplexity": 31.2, "rounding": "best"}
     svg = plot.draw({"reference": "stored", "rows": [measured]})
-    assert {"q4_0 (auto)", "mean kl", "bits per weight"} <= set(texts(svg))
+    assert {"q4_0 best (auto)", "mean kl", "bits per weight"} <= set(texts(svg))
 
 
 def test_bars_are_as_long_as_their_values() -> None:
