@@ -93,7 +93,7 @@ public func qwen_tokenize(
   unsafe count?.pointee = 0
   return call { () throws(CallError) in
     let model = try unsafe models.find(model).model
-    let input = try unsafe QwenC.text(text, length, "text")
+    let input = try unsafe bytes(text, length, "text")
     let options = try unsafe optionText(options_json)
     let values = try engine { () throws(EngineError) in
       try model.tokenize(input, options: try OptionTable.tokenize.parse(options))

@@ -77,7 +77,8 @@ extension Session {
   /// A vector for a text, `hiddenSize` numbers, under checked options of `OptionTable.embed`. The conversation
   /// is replaced by the text.
   package func embed(_ text: String, options: JSONObject) throws(EngineError) -> [Float] {
-    let ids = try model.tokenize(text, options: options["special"].map { ["special": $0] } ?? [:])
+    let ids = try model.tokenize(
+      Array(text.utf8), options: options["special"].map { ["special": $0] } ?? [:])
     guard !ids.isEmpty else {
       throw EngineError(.argument, "the text has no tokens", hint: "give at least one character")
     }

@@ -26,8 +26,8 @@ extension OptionTable {
 }
 
 extension Model {
-  /// Ids of a text under checked options of `OptionTable.tokenize`.
-  package func tokenize(_ text: String, options: JSONObject) throws(EngineError) -> [Int32] {
+  /// Ids of a text, which must be UTF-8, under checked options of `OptionTable.tokenize`.
+  package func tokenize(_ text: [UInt8], options: JSONObject) throws(EngineError) -> [Int32] {
     do {
       return try tokenizer.encode(
         text, special: Model.policy(options["special"]),

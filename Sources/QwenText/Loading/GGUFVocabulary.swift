@@ -47,9 +47,7 @@ extension Tokenizer {
 extension PairTable {
   /// All pairs, lowest rank first.
   var byRank: [(left: Int32, right: Int32)] {
-    slots.filter { $0.key != PairTable.empty }.sorted { ($0.rank, $0.key) < ($1.rank, $1.key) }
-      .map {
-        (Int32(truncatingIfNeeded: $0.key >> 32), Int32(truncatingIfNeeded: $0.key))
-      }
+    pairs.sorted { ($0.rank, $0.left, $0.right) < ($1.rank, $1.left, $1.right) }
+      .map { ($0.left, $0.right) }
   }
 }

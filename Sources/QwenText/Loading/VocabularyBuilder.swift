@@ -6,6 +6,8 @@ struct VocabularyBuilder {
   var specials: [SpecialTokens.Entry] = []
   private var pieces = PieceTable(capacity: 0)
   private var pairs = PairTable(capacity: 0)
+  /// Whether what merging makes of a token's bytes is known to be the token.
+  private var areTokensMerged = true
 
   init(file: String) { self.file = file }
 
@@ -89,6 +91,7 @@ struct VocabularyBuilder {
   /// Adds every way of cutting a token in two tokens; its id is the rank.
   private mutating func addSplits() throws(TokenizerError) {
     pairs = PairTable(capacity: tokens.count * 2)
+    areTokensMerged = false
     for id in 0..<tokens.count where tokens.kinds[id] == .normal {
       let id = Int32(truncatingIfNeeded: id)
       let (start, end) = tokens.bounds(id)
@@ -129,7 +132,7 @@ struct VocabularyBuilder {
         if scratch.ids == [id] { pieces.markWhole(id, tokens) }
       }
     }
-    merger.characters = CharacterTable(merger, tokens, pieces)
+    if areTokensMerged { merger.characters = CharacterTable(merger, tokens, pieces) }
     return Tokenizer(
       Tokenizer.Parts(
         kindName: kindName, tokens: tokens, pieces: pieces, merger: merger, splitter: splitter,

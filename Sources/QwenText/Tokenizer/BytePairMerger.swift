@@ -10,14 +10,14 @@ struct BytePairMerger: Sendable {
   /// Lets well-formed text begin from characters.
   var characters: CharacterTable? = nil
 
-  /// Where the heap begins to pay; measured on random letters.
+  /// Where the heap begins to pay; measured on random letters. At most 128: a place has 7 bits.
   static let heapFrom = 96
 
   /// Memory that one encoding reuses for all its pieces.
   struct Scratch: ~Copyable {
     var ids: [Int32] = []
-    /// Of each id with the next one.
-    var joins: [Join] = []
+    /// Of each id with the next one: the rank, in short pieces with the place behind it.
+    var joins: [Int32] = []
     var next: [Int32] = []
     var previous: [Int32] = []
     var heap: RankHeap = RankHeap()
@@ -79,44 +79,92 @@ struct BytePairMerger: Sendable {
   private func mergeShort(_ scratch: inout Scratch) {
     let count = scratch.ids.count
     if count < 2 { return }
-    while scratch.joins.count < count { scratch.joins.append(PairTable.none) }
-    let left = joinShort(&scratch.ids, &scratch.joins)
+    let padded = (count + 7) & ~7
+    while scratch.joins.count < padded { scratch.joins.append(PairTable.none) }
+    while scratch.next.count < count { scratch.next.append(0) }
+    while scratch.previous.count < count { scratch.previous.append(0) }
+    let left = joinShort(&scratch.ids, &scratch.joins, &scratch.next, &scratch.previous)
     scratch.ids.removeLast(count - left)
   }
 
-  /// Merges in place, moving what follows each merge down; the number of ids left.
-  private func joinShort(_ idArray: inout [Int32], _ joinArray: inout [Join]) -> Int {
-    var count = idArray.count
+  /// Rank and place of two neighbours as one number, which the lowest and leftmost has lowest.
+  @inline(__always)
+  private func join(_ left: Int32, _ right: Int32, at place: Int) -> Int32 {
+    let rank = pairs.rank(left, right)
+    return rank == PairTable.none ? rank : rank &<< 7 | Int32(truncatingIfNeeded: place)
+  }
+
+  /// Merges along a list, the next pair found by looking at all, 8 at a time: few, and no branch to guess; then moves
+  /// what is left together. The number of ids left.
+  private func joinShort(
+    _ idArray: inout [Int32], _ joinArray: inout [Int32], _ nextArray: inout [Int32],
+    _ previousArray: inout [Int32]
+  ) -> Int {
+    let count = idArray.count
+    let padded = (count &+ 7) & ~7
     var ids = idArray.mutableSpan
     var joins = joinArray.mutableSpan
+    var next = nextArray.mutableSpan
+    var previous = previousArray.mutableSpan
     var index = 0
-    while index < count &- 1 {
-      joins[index] = pairs.find(ids[index], ids[index &+ 1])
+    while index < count {
+      joins[index] =
+        index < count &- 1 ? join(ids[index], ids[index &+ 1], at: index) : PairTable.none
+      next[index] = Int32(truncatingIfNeeded: index &+ 1)
+      previous[index] = Int32(truncatingIfNeeded: index &- 1)
       index &+= 1
     }
-    while count > 1 {
-      // First the number, without a branch to guess, then its place.
-      var lowest = joins[0]
-      index = 1
-      while index < count &- 1 {
-        lowest = min(lowest, joins[index])
-        index &+= 1
-      }
-      if lowest == PairTable.none { break }
-      var best = 0
-      while joins[best] != lowest { best &+= 1 }
-      ids[best] = lowest.id
-      count &-= 1
-      index = best &+ 1
-      while index < count {
-        ids[index] = ids[index &+ 1]
-        joins[index] = joins[index &+ 1]
-        index &+= 1
-      }
-      if best < count &- 1 { joins[best] = pairs.find(ids[best], ids[best &+ 1]) }
-      if best > 0 { joins[best &- 1] = pairs.find(ids[best &- 1], ids[best]) }
+    while index < padded {
+      joins[index] = PairTable.none
+      index &+= 1
     }
-    return count
+    var left = count
+    while true {
+      let lowest = Self.lowest(joins.span, padded)
+      if lowest == PairTable.none { break }
+      let best = Int(lowest & 127)
+      let id = pairs.id(lowest &>> 7)
+      let dead = Int(next[best])
+      let after = Int(next[dead])
+      ids[best] = id
+      joins[dead] = PairTable.none
+      next[best] = Int32(truncatingIfNeeded: after)
+      left &-= 1
+      if after < count {
+        previous[after] = Int32(truncatingIfNeeded: best)
+        joins[best] = join(id, ids[after], at: best)
+      } else {
+        joins[best] = PairTable.none
+      }
+      let before = Int(previous[best])
+      if before >= 0 { joins[before] = join(ids[before], id, at: before) }
+    }
+    index = 0
+    var place = 0
+    while place < left {
+      ids[place] = ids[index]
+      index = Int(next[index])
+      place &+= 1
+    }
+    return left
+  }
+
+  /// The lowest of the first `count`, a multiple of 8.
+  @inline(__always)
+  private static func lowest(_ joins: Span<Int32>, _ count: Int) -> Int32 {
+    // Int32 has no padding, and any 32 bytes are 8 of them; the span checks that they are inside it.
+    let bytes = unsafe joins.bytes
+    var lowest = unsafe bytes.unsafeLoadUnaligned(as: SIMD8<Int32>.self)
+    var offset = 32
+    while offset < count &* 4 {
+      let more = unsafe bytes.unsafeLoadUnaligned(fromByteOffset: offset, as: SIMD8<Int32>.self)
+      lowest.replace(with: more, where: more .< lowest)
+      offset &+= 32
+    }
+    let (a, b) = (lowest.lowHalf, lowest.highHalf)
+    let four = a.replacing(with: b, where: b .< a)
+    let two = min(four[0], four[1])
+    return min(two, min(four[2], four[3]))
   }
 
   /// A linked list of parts and a heap of (rank, position); an entry is stale if its rank changed.
@@ -129,11 +177,11 @@ struct BytePairMerger: Sendable {
     for index in 0..<count {
       let join =
         index + 1 < count
-        ? pairs.find(scratch.ids[index], scratch.ids[index + 1]) : PairTable.none
+        ? pairs.rank(scratch.ids[index], scratch.ids[index + 1]) : PairTable.none
       scratch.joins.append(join)
       scratch.next.append(Int32(truncatingIfNeeded: index + 1))
       scratch.previous.append(Int32(truncatingIfNeeded: index - 1))
-      if join != PairTable.none { scratch.heap.appendUnordered(join.rank, index) }
+      if join != PairTable.none { scratch.heap.appendUnordered(join, index) }
     }
     scratch.heap.order()
     joinLong(
@@ -143,7 +191,7 @@ struct BytePairMerger: Sendable {
 
   /// Merges along the list; an id that was joined to the one before it becomes -1.
   private func joinLong(
-    _ idArray: inout [Int32], _ joinArray: inout [Join], _ nextArray: inout [Int32],
+    _ idArray: inout [Int32], _ joinArray: inout [Int32], _ nextArray: inout [Int32],
     _ previousArray: inout [Int32], _ heap: inout RankHeap
   ) {
     let count = idArray.count
@@ -152,8 +200,8 @@ struct BytePairMerger: Sendable {
     var next = nextArray.mutableSpan
     var previous = previousArray.mutableSpan
     while let (rank, position) = heap.pop() {
-      if joins[position].rank != rank { continue }
-      ids[position] = joins[position].id
+      if joins[position] != rank { continue }
+      ids[position] = pairs.id(rank)
       let dead = Int(next[position])
       let after = Int(next[dead])
       next[position] = Int32(truncatingIfNeeded: after)
@@ -162,13 +210,13 @@ struct BytePairMerger: Sendable {
       joins[position] = PairTable.none
       if after < count {
         previous[after] = Int32(truncatingIfNeeded: position)
-        joins[position] = pairs.find(ids[position], ids[after])
-        if joins[position] != PairTable.none { heap.push(joins[position].rank, position) }
+        joins[position] = pairs.rank(ids[position], ids[after])
+        if joins[position] != PairTable.none { heap.push(joins[position], position) }
       }
       let before = Int(previous[position])
       if before >= 0 {
-        joins[before] = pairs.find(ids[before], ids[position])
-        if joins[before] != PairTable.none { heap.push(joins[before].rank, before) }
+        joins[before] = pairs.rank(ids[before], ids[position])
+        if joins[before] != PairTable.none { heap.push(joins[before], before) }
       }
     }
   }

@@ -3,15 +3,23 @@
 /// Merges run by rising rank: that is checked when the table is made. So a character whose bytes merge to one
 /// token on their own does so in a text as well, unless a token exists that joins a part of it to a
 /// neighbour. Which neighbours can do that is kept as the pair of bytes that meet between them.
+///
+/// Between two characters that no token holds side by side, nor a part of one with the other, nothing is ever merged: a
+/// text may be cut there. Of Chinese that leaves segments of one or two characters, nine in ten of them tokens.
 struct CharacterTable: Sendable {
   /// Token of each code point of 2 or 3 bytes, -1 where its bytes stay apart.
   private let ids: [Int32]
   /// A bit for each (last byte of a character, first byte of the next) where a token crosses into one of them.
   private let crossings: [UInt64]
+  /// A bit for the hash of two characters that stand side by side in a token; other pairs may share it.
+  private let neighbours: [UInt64]
+  private static let neighbourBits: UInt64 = 19
 
-  /// The table of a vocabulary; nil if its merges don't run by rising rank.
+  /// The table of a vocabulary; nil if its merges don't run by rising rank, or if a byte has no token.
   init?(_ merger: BytePairMerger, _ tokens: TokenBytes, _ pieces: PieceTable) {
-    guard merger.pairs.ranksRise(tokens: tokens.count) else { return nil }
+    guard merger.byteIDs.allSatisfy({ $0 >= 0 }), merger.pairs.ranksRise(tokens: tokens.count)
+    else { return nil }
+    var neighbours = [UInt64](repeating: 0, count: 1 << (Self.neighbourBits - 6))
     var crossings = [UInt64](repeating: 0, count: 1024)
     let text = tokens.blob.span
     for id in 0..<tokens.count where tokens.kinds[id] == .normal {
@@ -20,6 +28,7 @@ struct CharacterTable: Sendable {
         let bit = Self.bit(text[cut - 1], text[cut])
         crossings[bit &>> 6] |= 1 &<< UInt64(bit & 63)
       }
+      Self.markNeighbours(text, start, end, &neighbours)
     }
     var ids = [Int32](repeating: -1, count: 0x10000)
     var scratch = BytePairMerger.Scratch()
@@ -33,6 +42,7 @@ struct CharacterTable: Sendable {
     }
     self.ids = ids
     self.crossings = crossings
+    self.neighbours = neighbours
   }
 
   /// The token of a character of 2 or 3 bytes, -1 for none.
@@ -44,6 +54,53 @@ struct CharacterTable: Sendable {
   func isCrossed(_ last: UInt8, _ first: UInt8) -> Bool {
     let bit = Self.bit(last, first)
     return crossings[bit &>> 6] &>> UInt64(bit & 63) & 1 != 0
+  }
+
+  /// End of the first segment of `text[start ..< end]` that nothing joins to what follows it; `end` if all of it may be
+  /// joined. Well-formed UTF-8, not empty.
+  @inline(__always)
+  func segment(_ text: Span<UInt8>, _ start: Int, _ end: Int) -> Int {
+    var (point, width) = UTF8Text.scalar(text, start)
+    var index = start &+ width
+    while index < end {
+      let last = point
+      (point, width) = UTF8Text.scalar(text, index)
+      // Letters of one byte have been seen beside any other.
+      if last | point >= 0x80, !isCrossed(text[index &- 1], text[index]) {
+        let bit = Self.neighbourBit(last, point)
+        if neighbours[bit &>> 6] &>> UInt64(bit & 63) & 1 == 0 { return index }
+      }
+      index &+= width
+    }
+    return end
+  }
+
+  @inline(__always)
+  private static func neighbourBit(_ left: UInt32, _ right: UInt32) -> Int {
+    let key = UInt64(left) &<< 32 | UInt64(right)
+    return Int(truncatingIfNeeded: (key &* 0x9E37_79B9_7F4A_7C15) &>> (64 &- neighbourBits))
+  }
+
+  /// Marks every two characters that a token holds whole. Where it is no text, `cuts` marks their bytes.
+  private static func markNeighbours(
+    _ text: Span<UInt8>, _ start: Int, _ end: Int, _ neighbours: inout [UInt64]
+  ) {
+    var last: UInt32? = nil
+    var index = start
+    while index < end {
+      guard case .whole(let width) = UTF8Text.unit(text, index), index + width <= end else {
+        last = nil
+        index += 1
+        continue
+      }
+      let point = UTF8Text.scalar(text, index).point
+      if let last {
+        let bit = neighbourBit(last, point)
+        neighbours[bit &>> 6] |= 1 &<< UInt64(bit & 63)
+      }
+      last = point
+      index += width
+    }
   }
 
   @inline(__always)

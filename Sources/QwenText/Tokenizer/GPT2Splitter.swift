@@ -24,7 +24,7 @@ enum GPT2Splitter {
         body &+= nextWidth
       }
     }
-    if bits.contains(.letter) { return Splitter.run(of: .letter, text, body, end, classes) }
+    if bits.contains(.letter) { return Splitter.letters(text, body, end, classes) }
     if bits.contains(.number) {
       return digitsAlone ? body : Splitter.run(of: .number, text, body, end, classes)
     }

@@ -56,8 +56,8 @@ struct Normalization: Sendable {
     // The character before `index` if it is stable and not copied yet.
     var held = start
     while index < end {
-      let (bits, width) = classes.at(text, index)
-      if !bits.contains(.unstable) {
+      let (point, width) = UTF8Text.scalar(text, index)
+      if !classes[point].contains(.unstable) {
         while held < index {
           out.append(text[held])
           held += 1

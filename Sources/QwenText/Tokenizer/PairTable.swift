@@ -1,34 +1,24 @@
-/// What two neighbours merge into and when, as one number: the rank above, the id below. A lower number merges
-/// earlier; `PairTable.none` never does.
-typealias Join = UInt64
-
-extension Join {
-  @inline(__always)
-  var rank: Int32 { Int32(truncatingIfNeeded: self &>> 32) }
-  @inline(__always)
-  var id: Int32 { Int32(truncatingIfNeeded: self) }
-}
-
-/// Open-addressing table from two neighbouring ids to the id they merge into, and its rank.
+/// Open-addressing table from two neighbouring ids to the rank of their merge, and from ranks to ids.
 ///
-/// Most neighbours don't merge: a bit for each hash, 8 a slot, says so from a small part of the cache.
+/// A pair and its rank are one word, so that the table of a large vocabulary stays near the second-level cache. Most
+/// neighbours don't merge: a bit for each hash, 8 a slot, says so from a small part of it.
 struct PairTable: Sendable {
-  /// One place, 16 bytes; an empty one has the impossible key of all ones.
-  struct Slot: Sendable {
-    var key: UInt64
-    /// Lower merges earlier.
-    var rank: Int32
-    var id: Int32
-  }
+  /// What stands for two neighbours that don't merge; a lower rank merges earlier.
+  static let none = Int32.max
+  /// Ranks are below this.
+  static let rankLimit: Int32 = 1 << rankBits - 1
 
-  static let empty = UInt64.max
+  private static let rankBits = 22
+  /// `TokenBytes.idLimit` has as many.
+  private static let idBits: UInt64 = 21
+  private static let empty = UInt64.max
   private static let probeLimit = 4096
 
-  /// What stands for two neighbours that don't merge.
-  static let none = Join.max
-
-  private(set) var slots: [Slot]
+  /// Left id, right id, rank.
+  private var slots: [UInt64]
   private var filter: [UInt64]
+  /// What is made at each rank, -1 for nothing.
+  private var merged: [Int32] = []
   private var mask: Int
   private var shift: UInt64
   private(set) var count = 0
@@ -38,31 +28,25 @@ struct PairTable: Sendable {
     var bits = 4
     while bits < 40, (1 << bits) < capacity + capacity / 2 { bits += 1 }
     filter = Array(repeating: 0, count: (1 << bits) / 8)
-    slots = Array(repeating: Slot(key: Self.empty, rank: -1, id: -1), count: 1 << bits)
+    slots = Array(repeating: Self.empty, count: 1 << bits)
     mask = (1 << bits) - 1
     shift = UInt64(64 - bits)
   }
 
   @inline(__always)
   private static func key(_ left: Int32, _ right: Int32) -> UInt64 {
-    UInt64(UInt32(bitPattern: left)) &<< 32 | UInt64(UInt32(bitPattern: right))
+    UInt64(UInt32(bitPattern: left)) &<< idBits | UInt64(UInt32(bitPattern: right))
   }
 
   @inline(__always)
   private static func hash(_ key: UInt64) -> UInt64 {
-    let product = key.multipliedFullWidth(by: 0xD6E8_FEB8_6659_FD93)
-    return (product.high ^ product.low) &* 0x9E37_79B9_7F4A_7C15
+    let product = key &* 0xD6E8_FEB8_6659_FD93
+    return (product ^ product &>> 32) &* 0x9E37_79B9_7F4A_7C15
   }
 
-  /// The slot where the search for a key begins.
+  /// Of the merge of two neighbours, `none` if there is none.
   @inline(__always)
-  private func home(_ key: UInt64) -> Int {
-    Int(truncatingIfNeeded: Self.hash(key) &>> shift)
-  }
-
-  /// What the pair merges into, `none` if it does not.
-  @inline(__always)
-  func find(_ left: Int32, _ right: Int32) -> Join {
+  func rank(_ left: Int32, _ right: Int32) -> Int32 {
     let key = Self.key(left, right)
     let hash = Self.hash(key)
     let bit = Int(truncatingIfNeeded: hash &>> (shift &- 3))
@@ -70,58 +54,82 @@ struct PairTable: Sendable {
     var index = Int(truncatingIfNeeded: hash &>> shift)
     while true {
       let slot = slots[index]
-      if slot.key == key {
-        return UInt64(UInt32(bitPattern: slot.rank)) &<< 32 | UInt64(UInt32(bitPattern: slot.id))
+      if slot &>> Self.rankBits == key {
+        return Int32(truncatingIfNeeded: slot) & Self.rankLimit
       }
-      if slot.key == Self.empty { return Self.none }
+      if slot == Self.empty { return Self.none }
       index = (index &+ 1) & mask
     }
   }
 
-  /// Enters a pair; a second entry replaces the first. False if the table degenerates.
+  /// What a merge of this rank, which `rank` gave, makes.
+  @inline(__always)
+  func id(_ rank: Int32) -> Int32 { merged[Int(rank)] }
+
+  /// Enters a pair; a second entry replaces the first. False if the table degenerates, or if the rank is too high.
   mutating func insert(_ left: Int32, _ right: Int32, rank: Int32, id: Int32) -> Bool {
+    guard (0..<Self.rankLimit).contains(rank) else { return false }
     if count &* 4 > slots.count &* 3 {
       guard grow() else { return false }
     }
-    let key = Self.key(left, right)
-    var index = home(key)
+    guard enter(Self.key(left, right), rank) else { return false }
+    let missing = Int(rank) + 1 - merged.count
+    if missing > 0 { merged.append(contentsOf: repeatElement(-1, count: missing)) }
+    merged[Int(rank)] = id
+    return true
+  }
+
+  private mutating func enter(_ key: UInt64, _ rank: Int32) -> Bool {
+    let hash = Self.hash(key)
+    var index = Int(truncatingIfNeeded: hash &>> shift)
     var steps = 0
-    while slots[index].key != Self.empty, slots[index].key != key {
+    while slots[index] != Self.empty, slots[index] &>> Self.rankBits != key {
       index = (index &+ 1) & mask
       steps += 1
       if steps > Self.probeLimit { return false }
     }
-    if slots[index].key == Self.empty { count += 1 }
-    slots[index] = Slot(key: key, rank: rank, id: id)
-    let bit = Int(truncatingIfNeeded: Self.hash(key) &>> (shift &- 3))
+    if slots[index] == Self.empty { count += 1 }
+    slots[index] = key &<< Self.rankBits | UInt64(rank)
+    let bit = Int(truncatingIfNeeded: hash &>> (shift &- 3))
     filter[bit &>> 6] |= 1 &<< UInt64(bit & 63)
     return true
+  }
+
+  private mutating func grow() -> Bool {
+    var bigger = PairTable(capacity: slots.count)
+    for slot in slots where slot != Self.empty {
+      guard bigger.enter(slot &>> Self.rankBits, Int32(slot & UInt64(Self.rankLimit))) else {
+        return false
+      }
+    }
+    bigger.merged = merged
+    self = bigger
+    return true
+  }
+
+  /// All pairs, in no order.
+  var pairs: [(left: Int32, right: Int32, rank: Int32)] {
+    slots.filter { $0 != Self.empty }.map { slot in
+      let key = slot >> Self.rankBits
+      return (
+        Int32(key >> Self.idBits), Int32(key & (1 << Self.idBits - 1)),
+        Int32(slot & UInt64(Self.rankLimit))
+      )
+    }
   }
 
   /// Whether every merge comes after those that made its two sides, so that merges run by rising rank.
   func ranksRise(tokens count: Int) -> Bool {
     var made = [Int32](repeating: -1, count: count)
-    for slot in slots where slot.key != Self.empty {
-      guard made.indices.contains(Int(slot.id)) else { return false }
-      made[Int(slot.id)] = max(made[Int(slot.id)], slot.rank)
+    let pairs = self.pairs
+    for pair in pairs {
+      let id = Int(id(pair.rank))
+      guard made.indices.contains(id) else { return false }
+      made[id] = max(made[id], pair.rank)
     }
-    return slots.allSatisfy { slot in
-      if slot.key == Self.empty { return true }
-      let left = Int(truncatingIfNeeded: slot.key &>> 32)
-      let right = Int(truncatingIfNeeded: slot.key & 0xFFFF_FFFF)
-      guard left < count, right < count else { return false }
-      return made[left] < slot.rank && made[right] < slot.rank
+    return pairs.allSatisfy { pair in
+      guard pair.left < count, pair.right < count else { return false }
+      return made[Int(pair.left)] < pair.rank && made[Int(pair.right)] < pair.rank
     }
-  }
-
-  private mutating func grow() -> Bool {
-    var bigger = PairTable(capacity: slots.count)
-    for slot in slots where slot.key != Self.empty {
-      let left = Int32(truncatingIfNeeded: slot.key &>> 32)
-      let right = Int32(truncatingIfNeeded: slot.key)
-      guard bigger.insert(left, right, rank: slot.rank, id: slot.id) else { return false }
-    }
-    self = bigger
-    return true
   }
 }

@@ -19,7 +19,7 @@ struct PieceTable: Sendable {
   /// An empty table with room for `capacity` tokens.
   init(capacity: Int) {
     var bits = 4
-    while bits < 40, (1 << bits) < capacity &* 2 { bits += 1 }
+    while bits < 40, (1 << bits) < capacity &+ capacity / 2 { bits += 1 }
     slots = Array(repeating: Slot(key: 0, id: -1, isWhole: false), count: 1 << bits)
     mask = (1 << bits) - 1
     shift = UInt64(64 - bits)

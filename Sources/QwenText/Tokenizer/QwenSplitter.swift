@@ -14,14 +14,14 @@ enum QwenSplitter {
     let (bits, width) = classes.at(text, index)
     let second = index &+ width
     if bits.contains(.letter) {
-      return Splitter.run(of: .letter, text, second, end, classes)
+      return Splitter.letters(text, second, end, classes)
     }
     if bits.contains(.number) { return second }
     // One character that is no line end may lead a word.
     if !bits.contains(.newline), second < end {
       let (nextBits, nextWidth) = classes.at(text, second)
       if nextBits.contains(.letter) {
-        return Splitter.run(of: .letter, text, second &+ nextWidth, end, classes)
+        return Splitter.letters(text, second &+ nextWidth, end, classes)
       }
       // A space may lead marks.
       if first == 0x20, nextBits.isDisjoint(with: [.letter, .number, .space]) {

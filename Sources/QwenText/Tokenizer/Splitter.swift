@@ -63,6 +63,44 @@ package enum Splitter: Sendable, Equatable {
     return index
   }
 
+  /// End of the run of letters from `index` on.
+  @inline(__always)
+  static func letters(
+    _ text: Span<UInt8>, _ index: Int, _ end: Int, _ classes: UnicodeClasses
+  ) -> Int {
+    // UInt8 has no padding, so its bytes may be read raw; any 8 of them are a UInt64, and the span checks that they are
+    // inside it.
+    let bytes = unsafe text.bytes
+    var index = index
+    while end &- index >= 8 {
+      // 8 bytes at once and no branch for each: the length of a word is not to be guessed.
+      let word = unsafe bytes.unsafeLoadUnaligned(fromByteOffset: index, as: UInt64.self)
+      let others = notLetters(word)
+      if others == 0 {
+        index &+= 8
+        continue
+      }
+      index &+= others.trailingZeroBitCount &>> 3
+      if text[index] < 0x80 { return index }
+      repeat {
+        let (bits, width) = classes.at(text, index)
+        if bits.isDisjoint(with: .letter) { return index }
+        index &+= width
+      } while index < end && text[index] >= 0x80
+    }
+    return run(of: .letter, text, index, end, classes)
+  }
+
+  /// The upper bit of each byte that is no letter of ASCII.
+  @inline(__always)
+  private static func notLetters(_ word: UInt64) -> UInt64 {
+    let lower = (word | 0x2020_2020_2020_2020) & 0x7F7F_7F7F_7F7F_7F7F
+    // Sums of 7 bits reach the upper bit from "a" on, and from behind "z" on.
+    let fromA = lower &+ 0x1F1F_1F1F_1F1F_1F1F
+    let behindZ = lower &+ 0x0505_0505_0505_0505
+    return (~fromA | behindZ | word) & 0x8080_8080_8080_8080
+  }
+
   /// End of the run of characters with no bit of `unwanted`, from `index` on.
   @inline(__always)
   static func run(

@@ -6,7 +6,7 @@ struct TokenBytes: Sendable {
   private(set) var kinds: [TokenKind] = []
 
   /// Ids beyond this are refused, so that one bad number in a file can't ask for gigabytes.
-  static let idLimit = 1 << 22
+  static let idLimit = 1 << 21
   /// Bytes of text of all tokens together.
   static let byteLimit = 1 << 28
 

@@ -1,3 +1,5 @@
+internal import Synchronization
+
 extension Tokenizer {
   /// The ids of a text; nothing is added before or after.
   ///
@@ -57,7 +59,7 @@ extension Tokenizer {
         throw .disallowedSpecial(text: specialTokens.entries[hit.entry].text, offset: hit.start)
       }
     }
-    var scratch = BytePairMerger.Scratch()
+    var scratch = Scratch(cache: idleCaches.withLock { $0.popLast() } ?? PieceCache())
     var index = 0
     if let allowed {
       while let hit = specialTokens.find(text, index, text.count, allowed) {
@@ -67,11 +69,23 @@ extension Tokenizer {
       }
     }
     stretch(text, index, text.count, isNormal: isNormal, into: &ids, &scratch)
+    let cache = scratch.cache
+    idleCaches.withLock { idle in
+      if idle.count < Self.idleCacheLimit { idle.append(cache) }
+    }
+  }
+
+  private static let idleCacheLimit = 8
+
+  /// What encoding one text changes.
+  private struct Scratch: ~Copyable {
+    var merger = BytePairMerger.Scratch()
+    var cache: PieceCache
   }
 
   private func stretch(
     _ text: Span<UInt8>, _ start: Int, _ end: Int, isNormal: Bool, into ids: inout [Int32],
-    _ scratch: inout BytePairMerger.Scratch
+    _ scratch: inout Scratch
   ) {
     if isNormal {
       pieces(of: text, start, end, into: &ids, &scratch)
@@ -81,10 +95,9 @@ extension Tokenizer {
     }
   }
 
-  /// The hot loop: cut a piece, look it up whole, merge it only if that fails.
   private func pieces(
     of text: Span<UInt8>, _ start: Int, _ end: Int, into ids: inout [Int32],
-    _ scratch: inout BytePairMerger.Scratch
+    _ scratch: inout Scratch
   ) {
     switch splitter {
     case .qwen: pieces(of: text, start, end, into: &ids, &scratch, splitter: .qwen)
@@ -96,20 +109,64 @@ extension Tokenizer {
   @inline(__always)
   private func pieces(
     of text: Span<UInt8>, _ start: Int, _ end: Int, into ids: inout [Int32],
-    _ scratch: inout BytePairMerger.Scratch, splitter: Splitter
+    _ scratch: inout Scratch, splitter: Splitter
   ) {
-    let (classes, pieces, tokens) = (self.classes, self.pieces, self.tokens)
+    let classes = self.classes
     var index = start
     while index < end {
       let next = splitter.next(text, index, end, classes)
-      let slot = pieces.find(text, index, next, tokens)
-      if slot.id >= 0, slot.isWhole {
-        ids.append(slot.id)
-      } else {
-        merger.merge(text, index, next, &scratch)
-        ids.append(contentsOf: scratch.ids)
-      }
+      piece(text, index, next, isSegment: false, into: &ids, &scratch)
       index = next
+    }
+  }
+
+  /// Appends the ids of a piece, or of a segment of one, that may have been met before.
+  @inline(__always)
+  private func piece(
+    _ text: Span<UInt8>, _ start: Int, _ end: Int, isSegment: Bool, into ids: inout [Int32],
+    _ scratch: inout Scratch
+  ) {
+    let count = end &- start
+    if count <= PieceCache.longest, let key = PieceCache.Key(text, start, count: count) {
+      if let known = scratch.cache.find(key) {
+        ids.append(known[0])
+        if known[1] >= 0 {
+          for lane in 1..<4 where known[lane] >= 0 { ids.append(known[lane]) }
+        }
+      } else {
+        let first = ids.count
+        look(text, start, end, isSegment: isSegment, into: &ids, &scratch)
+        scratch.cache.insert(key, ids, from: first)
+      }
+    } else {
+      look(text, start, end, isSegment: isSegment, into: &ids, &scratch)
+    }
+  }
+
+  /// Looks a piece up whole, then its segments, and merges what is no token.
+  @inline(never)
+  private func look(
+    _ text: Span<UInt8>, _ start: Int, _ end: Int, isSegment: Bool, into ids: inout [Int32],
+    _ scratch: inout Scratch
+  ) {
+    if !isSegment, let characters = merger.characters {
+      var index = characters.segment(text, start, end)
+      if index < end {
+        piece(text, start, index, isSegment: true, into: &ids, &scratch)
+        while index < end {
+          let next = characters.segment(text, index, end)
+          piece(text, index, next, isSegment: true, into: &ids, &scratch)
+          index = next
+        }
+        return
+      }
+    }
+    let slot = pieces.find(text, start, end, tokens)
+    if slot.id >= 0, slot.isWhole {
+      ids.append(slot.id)
+    } else {
+      merger.merge(text, start, end, &scratch.merger)
+      ids.append(contentsOf: scratch.merger.ids)
     }
   }
 }

@@ -1,3 +1,5 @@
+internal import Synchronization
+
 /// Text to token ids and back, as the tokenizer of a model's own files does it. Immutable; any thread.
 package final class Tokenizer: Sendable {
   /// Which special texts stand for their id rather than for themselves.
@@ -50,6 +52,8 @@ package final class Tokenizer: Sendable {
   let normalizer: Normalizer
   let specialTokens: SpecialTokens
   let classes: UnicodeClasses
+  /// Of encodings that have ended, for those to come: as many as there were at once, to a limit.
+  let idleCaches = Mutex<[PieceCache]>([])
 
   init(_ parts: Parts) {
     kindName = parts.kindName

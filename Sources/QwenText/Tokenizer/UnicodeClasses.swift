@@ -21,6 +21,10 @@ struct UnicodeClasses: Sendable {
 
   private let blocks: [UInt16]
   private let classes: [UnicodeClass]
+  /// What a first byte alone says: the class, `unstable` aside, of all characters that begin with it; `mixed` where
+  /// they differ. So most Chinese letters need no decoding.
+  private let leads: [UnicodeClass]
+  private static let mixed = UnicodeClass(rawValue: 128)
 
   private init() {
     var flat = [UnicodeClass](repeating: [], count: 0x110000)
@@ -54,6 +58,18 @@ struct UnicodeClasses: Sendable {
     }
     self.blocks = blocks
     self.classes = classes
+    leads = (0..<256).map { byte in
+      let points =
+        switch byte {
+        case 0..<0x80: byte..<byte + 1
+        case 0xC2..<0xE0: (byte & 31) << 6..<((byte & 31) + 1) << 6
+        case 0xE1..<0xF0: (byte & 15) << 12..<((byte & 15) + 1) << 12
+        default: 0..<0
+        }
+      let first = points.first.map { flat[$0].subtracting(.unstable) }
+      let isUniform = points.allSatisfy { flat[$0].subtracting(.unstable) == first }
+      return isUniform ? first ?? Self.mixed : Self.mixed
+    }
   }
 
   /// The class of a code point below 0x110000.
@@ -67,11 +83,14 @@ struct UnicodeClasses: Sendable {
   @inline(__always)
   subscript(ascii byte: UInt8) -> UnicodeClass { classes[Int(byte)] }
 
-  /// Class of the character that begins at `index` of well-formed UTF-8, and its length in bytes.
+  /// Class, `unstable` perhaps aside, of the character that begins at `index` of well-formed UTF-8, and its length in
+  /// bytes.
   @inline(__always)
   func at(_ text: Span<UInt8>, _ index: Int) -> (class: UnicodeClass, width: Int) {
     let byte = text[index]
-    if byte < 0x80 { return (classes[Int(byte)], 1) }
+    let lead = leads[Int(byte)]
+    if byte < 0x80 { return (lead, 1) }
+    if lead != Self.mixed { return (lead, byte < 0xE0 ? 2 : 3) }
     let (point, width) = UTF8Text.scalar(text, index)
     return (self[point], width)
   }
