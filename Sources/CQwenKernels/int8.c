@@ -4,7 +4,7 @@
 #include "parts.h"
 
 enum { HEAD = 4, BYTES = 32 };
-static const qk_traits traits = {.bytes = BYTES, .parts = 1, .codes = QK_CODES_SIGNED};
+static const qk_traits traits = {.bytes = BYTES, .parts = 1, .codes = QK_CODES_SIGNED, .head = HEAD};
 static const float inverse_127 = 7.874015718698502e-3f;
 
 static float largest_of(const uint8_t *row) {
@@ -20,29 +20,30 @@ void qk_int8_decode(const void *source, float *values, size_t count) {
   }
 }
 
-static void unpack(const uint8_t *row, size_t blocks, size_t block, int part, qk_part *out) {
+QK_INLINE qk_place place(size_t blocks, size_t block, int part) {
   (void)blocks, (void)part;
+  return (qk_place){.low = HEAD + block * BYTES, .low_bits = 8};
+}
+
+static void factors(const uint8_t *row, size_t blocks, size_t block, int part, qk_part *out) {
+  (void)blocks, (void)block, (void)part;
   out->d = largest_of(row) * inverse_127;
-  for (int k = 0; k < 32; k++) {
-    out->q[k] = (int8_t)row[HEAD + block * BYTES + (size_t)k];
-  }
 }
 
 #if QK_X86
-QK_INLINE QK_AVX2 void head8(const uint8_t *const row[8], size_t blocks, size_t block, qk_head8 *head) {
+QK_INLINE QK_AVX2 void head8(const qk_rows8 *rows, size_t blocks, size_t block, qk_head8 *head) {
   (void)blocks, (void)block;
-  head->d = _mm256_mul_ps(qk_floats8(row, 0), _mm256_set1_ps(inverse_127));
+  head->d = _mm256_mul_ps(qk_floats8(rows, 0), _mm256_set1_ps(inverse_127));
 }
 
-QK_INLINE QK_AVX2 void unpack8(const uint8_t *const row[8], size_t blocks, size_t block, int part,
-                               const qk_head8 *head, qk_part8 *out) {
-  (void)blocks, (void)part;
+QK_INLINE QK_AVX2 void factors8(const qk_head8 *head, int part, qk_part8 *out) {
+  (void)part;
   out->d = head->d;
-  qk_bytes8(row, HEAD + block * BYTES, out->q);
 }
 #endif
 
-QK_PARTS_MATMUL(int8, traits, unpack, head8, unpack8)
+QK_PARTS_MATMUL(int8)
+QK_PARTS_INTERLEAVED(int8)
 
 void qk_int8_encode(const float *values, void *target, size_t count) {
   uint8_t *row = target;

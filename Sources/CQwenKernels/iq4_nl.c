@@ -3,35 +3,33 @@
 #include "fit.h"
 
 enum { BYTES = 18 };
-static const qk_traits traits = {.bytes = BYTES, .parts = 1, .codes = QK_CODES_SIGNED};
+static const qk_traits traits = {.bytes = BYTES, .parts = 1, .codes = QK_CODES_SIGNED, .table = qk_iq4_table};
 
-static void unpack(const uint8_t *row, size_t blocks, size_t block, int part, qk_part *out) {
+QK_INLINE qk_place place(size_t blocks, size_t block, int part) {
   (void)blocks, (void)part;
-  const uint8_t *source = row + block * BYTES;
-  out->d = qk_half_to_float(qk_load_u16(source));
-  qk_nibbles(source + 2, out->q);
-  for (int k = 0; k < 32; k++) {
-    out->q[k] = qk_iq4_table[out->q[k]];
-  }
+  return (qk_place){.low = block * BYTES + 2, .low_bits = 4, .is_split = 1};
+}
+
+static void factors(const uint8_t *row, size_t blocks, size_t block, int part, qk_part *out) {
+  (void)blocks, (void)part;
+  out->d = qk_half_to_float(qk_load_u16(row + block * BYTES));
 }
 
 #if QK_X86
-QK_INLINE QK_AVX2 void head8(const uint8_t *const row[8], size_t blocks, size_t block, qk_head8 *head) {
+QK_INLINE QK_AVX2 void head8(const qk_rows8 *rows, size_t blocks, size_t block, qk_head8 *head) {
   (void)blocks;
-  head->d = qk_halves8(row, block * BYTES);
+  head->d = qk_half_numbers8(rows, block * BYTES);
 }
 
-QK_INLINE QK_AVX2 void unpack8(const uint8_t *const row[8], size_t blocks, size_t block, int part,
-                               const qk_head8 *head, qk_part8 *out) {
-  (void)blocks, (void)part;
+QK_INLINE QK_AVX2 void factors8(const qk_head8 *head, int part, qk_part8 *out) {
+  (void)part;
   out->d = head->d;
-  qk_nibbles8(row, block * BYTES + 2, out->q);
-  QK_UNROLL for (int g = 0; g < 8; g++) { out->q[g] = qk_look_up(qk_iq4_table, out->q[g]); }
 }
 #endif
 
-QK_PARTS_DECODE(iq4_nl, traits, unpack)
-QK_PARTS_MATMUL(iq4_nl, traits, unpack, head8, unpack8)
+QK_PARTS_DECODE(iq4_nl)
+QK_PARTS_MATMUL(iq4_nl)
+QK_PARTS_INTERLEAVED(iq4_nl)
 
 static const qk_grid grid = {0, 0, qk_iq4_table};
 

@@ -4,31 +4,31 @@
 #include "superblock.h"
 
 enum { BYTES = 136, CODES = 8 };
-static const qk_traits traits = {.bytes = BYTES, .parts = 8, .codes = QK_CODES_SIGNED};
+static const qk_traits traits = {.bytes = BYTES, .parts = 8, .codes = QK_CODES_SIGNED, .table = qk_iq4_table};
 
-static void unpack(const uint8_t *row, size_t blocks, size_t block, int part, qk_part *out) {
+QK_INLINE qk_place place(size_t blocks, size_t block, int part) {
+  (void)blocks;
+  return (qk_place){
+      .low = block * BYTES + CODES + 16 * (size_t)part, .low_bits = 4, .is_split = 1};
+}
+
+static void factors(const uint8_t *row, size_t blocks, size_t block, int part, qk_part *out) {
   (void)blocks;
   const uint8_t *source = row + block * BYTES;
   const int low = source[4 + part / 2] >> part % 2 * 4 & 15;
   const int high = qk_load_u16(source + 2) >> 2 * part & 3;
   out->d = qk_half_to_float(qk_load_u16(source)) * (float)((low | high << 4) - 32);
-  qk_nibbles(source + CODES + 16 * part, out->q);
-  for (int k = 0; k < 32; k++) {
-    out->q[k] = qk_iq4_table[out->q[k]];
-  }
 }
 
 #if QK_X86
-QK_INLINE QK_AVX2 void head8(const uint8_t *const row[8], size_t blocks, size_t block, qk_head8 *head) {
+QK_INLINE QK_AVX2 void head8(const qk_rows8 *rows, size_t blocks, size_t block, qk_head8 *head) {
   (void)blocks;
-  head->w[0] = qk_words8(row, block * BYTES);
-  head->w[1] = qk_words8(row, block * BYTES + 4);
+  head->w[0] = qk_words8(rows, block * BYTES);
+  head->w[1] = qk_words8(rows, block * BYTES + 4);
   head->d = qk_low_halves(head->w[0]);
 }
 
-QK_INLINE QK_AVX2 void unpack8(const uint8_t *const row[8], size_t blocks, size_t block, int part,
-                               const qk_head8 *head, qk_part8 *out) {
-  (void)blocks;
+QK_INLINE QK_AVX2 void factors8(const qk_head8 *head, int part, qk_part8 *out) {
   const __m256i low =
       _mm256_and_si256(_mm256_srli_epi32(head->w[1], 4 * part), _mm256_set1_epi32(15));
   const __m256i high =
@@ -36,13 +36,12 @@ QK_INLINE QK_AVX2 void unpack8(const uint8_t *const row[8], size_t blocks, size_
   const __m256i scale = _mm256_sub_epi32(_mm256_or_si256(low, _mm256_slli_epi32(high, 4)),
                                          _mm256_set1_epi32(32));
   out->d = _mm256_mul_ps(head->d, _mm256_cvtepi32_ps(scale));
-  qk_nibbles8(row, block * BYTES + CODES + 16 * (size_t)part, out->q);
-  QK_UNROLL for (int g = 0; g < 8; g++) { out->q[g] = qk_look_up(qk_iq4_table, out->q[g]); }
 }
 #endif
 
-QK_PARTS_DECODE(iq4_xs, traits, unpack)
-QK_PARTS_MATMUL(iq4_xs, traits, unpack, head8, unpack8)
+QK_PARTS_DECODE(iq4_xs)
+QK_PARTS_MATMUL(iq4_xs)
+QK_PARTS_INTERLEAVED(iq4_xs)
 
 static const qk_super_shape shape = {.grid = {0, 0, qk_iq4_table}, .width = 32, .low = -32, .high = 31};
 

@@ -7,8 +7,8 @@
 #include "nf4_table.h"
 
 enum { BYTES = 33, SEGMENT = 256 };
-static const qk_traits traits = {.bytes = BYTES, .parts = 2, .codes = QK_CODES_WIDE};
-#define TABLE (&qk_nf4_table)
+static const qk_traits traits = {
+    .bytes = BYTES, .parts = 2, .codes = QK_CODES_WIDE, .wide = qk_nf4_table.entries};
 
 // Segments that a row of so many blocks may touch.
 static size_t segments_of(size_t blocks) { return (blocks + SEGMENT - 2) / SEGMENT + 1; }
@@ -37,31 +37,70 @@ void qk_nf4_double_decode(const void *source, float *values, size_t count) {
   for (size_t b = 0; b < blocks; b++, values += 64) {
     const uint8_t *codes = row + head_bytes(blocks) + b * BYTES + 1;
     const float largest = largest_of(row, blocks, b);
-    qk_decode_wide(TABLE, codes, largest, values);
-    qk_decode_wide(TABLE, codes + 16, largest, values + 32);
+    qk_decode_wide(&qk_nf4_table, codes, largest, values);
+    qk_decode_wide(&qk_nf4_table, codes + 16, largest, values + 32);
   }
 }
 
-static void unpack(const uint8_t *row, size_t blocks, size_t block, int part, qk_part *out) {
-  const uint8_t *codes = row + head_bytes(blocks) + block * BYTES + 1;
-  qk_unpack_wide(TABLE, codes + 16 * part, largest_of(row, blocks, block), out);
+QK_INLINE qk_place place(size_t blocks, size_t block, int part) {
+  return (qk_place){.low = head_bytes(blocks) + block * BYTES + 1 + 16 * (size_t)part,
+                    .low_bits = 4,
+                    .is_split = 1};
+}
+
+static void factors(const uint8_t *row, size_t blocks, size_t block, int part, qk_part *out) {
+  (void)part;
+  out->d = largest_of(row, blocks, block) * qk_nf4_table.inverse;
 }
 
 #if QK_X86
-QK_INLINE QK_AVX2 void head8(const uint8_t *const row[8], size_t blocks, size_t block, qk_head8 *head) {
-  float largest[8];
-  QK_UNROLL for (int r = 0; r < 8; r++) { largest[r] = largest_of(row[r], blocks, block); }
-  head->d = _mm256_div_ps(_mm256_loadu_ps(largest), _mm256_set1_ps(TABLE->unit));
+// The factor of the segment that a block is in: as phases are below 256, that of segment `block / 256` of the row or
+// of the next.
+QK_INLINE QK_AVX2 __m256 factor8(const qk_rows8 *rows, size_t blocks, size_t block) {
+  const size_t segment = block / SEGMENT;
+  const size_t next = segment + 1 < segments_of(blocks) ? segment + 1 : segment;
+  const __m256i phase = _mm256_and_si256(qk_words8(rows, 4), _mm256_set1_epi32(SEGMENT - 1));
+  const __m256i room = _mm256_set1_epi32((int32_t)(SEGMENT - 1 - block % SEGMENT));
+  return _mm256_blendv_ps(qk_floats8(rows, 8 + 4 * segment), qk_floats8(rows, 8 + 4 * next),
+                          _mm256_castsi256_ps(_mm256_cmpgt_epi32(phase, room)));
 }
 
-QK_INLINE QK_AVX2 void unpack8(const uint8_t *const row[8], size_t blocks, size_t block, int part,
-                               const qk_head8 *head, qk_part8 *out) {
-  const size_t codes = head_bytes(blocks) + block * BYTES + 1;
-  qk_unpack_wide8(TABLE, row, codes + 16 * (size_t)part, head->d, out);
+QK_INLINE QK_AVX2 void head8(const qk_rows8 *rows, size_t blocks, size_t block, qk_head8 *head) {
+  const __m256i codes = qk_bytes8(rows, head_bytes(blocks) + block * BYTES);
+  int32_t code[8];
+  float number[8];
+  _mm256_storeu_si256((__m256i *)code, codes);
+  QK_UNROLL for (int r = 0; r < 8; r++) { number[r] = qk_dynamic8[code[r]]; }
+  const __m256 scaled = _mm256_mul_ps(_mm256_loadu_ps(number), factor8(rows, blocks, block));
+  const __m256 largest = _mm256_add_ps(scaled, qk_floats8(rows, 0));
+  head->d = _mm256_mul_ps(largest, _mm256_set1_ps(qk_nf4_table.inverse));
+}
+
+QK_INLINE QK_AVX2 void factors8(const qk_head8 *head, int part, qk_part8 *out) {
+  (void)part;
+  out->d = head->d;
 }
 #endif
 
-QK_PARTS_MATMUL(nf4_double, traits, unpack, head8, unpack8)
+QK_PARTS_MATMUL(nf4_double)
+
+static qk_units units_of(size_t blocks) { return (qk_units){head_bytes(blocks), BYTES, 0}; }
+
+// A row of one block has one segment, which begins with it.
+static void gather(const uint8_t *group, size_t blocks, size_t block, size_t r, uint8_t *row) {
+  const uint8_t *words = group + 4 * r;
+  uint32_t phase;
+  memcpy(&phase, words + 4 * QK_GROUP_ROWS, sizeof phase);
+  const size_t segment = (phase % SEGMENT + block) / SEGMENT;
+  memcpy(row, words, 4);
+  memset(row + 4, 0, 4);
+  memcpy(row + 8, words + (8 + 4 * segment) * QK_GROUP_ROWS, 4);
+  const qk_units block_of = {0, BYTES, 0};
+  const uint8_t *from = group + head_bytes(blocks) * QK_GROUP_ROWS;
+  qk_gather_row(block_of, from, block, r, row + head_bytes(1));
+}
+
+QK_INTERLEAVED_PARTS(nf4_double)
 
 void qk_nf4_largest(const float *values, float *largest, size_t count) {
   for (size_t b = 0; b < count / 64; b++) {

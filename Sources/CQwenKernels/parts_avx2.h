@@ -1,4 +1,4 @@
-// Products of parts with AVX2: 8 rows in the lanes of one vector.
+// Products of parts with AVX2: 8 rows in the lanes of one vector; of a group of 16, its halves in turn.
 //
 // One token multiplies parts as they are unpacked. For several tokens the parts of 8 rows are first laid
 // out in a panel of a few kilobytes, which all tokens then pass over.
@@ -15,40 +15,88 @@ typedef struct {
   qk_part8 parts[QK_PANEL_PARTS];
 } qk_panel2;
 
-// The exact products of 16 codes (vectors first ... first + 3) of 8 rows and one token.
-QK_INLINE QK_AVX2 __m256i qk_half_products2(qk_traits traits, const __m256i q[8], const __m256i low[8],
-                                            const qk_a8_block *x, int first) {
-  const qk_codes codes = traits.codes;
-  const __m256i ones = _mm256_set1_epi16(1);
-  __m256i sum = _mm256_setzero_si256();
-  if (traits.is_vnni) {
-    const int is_signed = codes == QK_CODES_SIGNED || codes == QK_CODES_WIDE;
-    __m256i fine = _mm256_setzero_si256();
-    QK_UNROLL for (int g = first; g < first + 4; g++) {
-      const __m256i four = qk_four(x, g);
-      sum = is_signed ? qk_dot_vnni(sum, _mm256_abs_epi8(q[g]), _mm256_sign_epi8(four, q[g]))
-                      : qk_dot_vnni(sum, q[g], four);
-      fine = codes == QK_CODES_WIDE ? qk_dot_vnni(fine, low[g], four) : fine;
+// What comes later is loaded and added later: left to itself the compiler wants more registers than there are.
+#define QK_HOLD(sum) __asm__ volatile("" : "+x"(sum)::"memory")
+
+// A block of activations, for wide codes also in 16 bits.
+typedef struct {
+  const qk_a8_block *x;
+  int16_t wide[32];
+} qk_x2;
+
+// Whether products are those of 16-bit codes and activations.
+QK_INLINE int qk_takes_words2(qk_traits traits) {
+  return traits.codes == QK_CODES_WIDE && !traits.is_vnni;
+}
+
+QK_INLINE QK_AVX2 void qk_widen2(qk_traits traits, const qk_a8_block *x, qk_x2 *out) {
+  out->x = x;
+  if (qk_takes_words2(traits)) {
+    QK_UNROLL for (int i = 0; i < 2; i++) {
+      const __m128i bytes = _mm_loadu_si128((const __m128i *)x->values + i);
+      _mm256_storeu_si256((__m256i *)out->wide + i, _mm256_cvtepi8_epi16(bytes));
     }
-    return codes == QK_CODES_WIDE ? _mm256_add_epi32(_mm256_slli_epi32(sum, 7), fine) : sum;
   }
-  if (codes == QK_CODES_SIGNED || codes == QK_CODES_WIDE) {
+}
+
+// Four activations of 16 bits, repeated for every row.
+QK_INLINE QK_AVX2 __m256i qk_wide_four2(const qk_x2 *x, int g) {
+  int64_t four;
+  memcpy(&four, x->wide + 4 * g, sizeof four);
+  return _mm256_set1_epi64x(four);
+}
+
+// Codes to what is multiplied. Wide ones: in q the 16-bit entries of rows 0, 1, 4, 5, in low those of rows
+// 2, 3, 6, 7, 4 columns of each.
+QK_INLINE QK_AVX2 void qk_entries2(qk_traits traits, qk_part8 *part) {
+  if (traits.is_vnni) {
+    qk_unsigned_entries8(traits, part);
+    return;
+  }
+  QK_UNROLL for (int g = 0; g < 8; g++) {
+    const __m256i code = part->q[g];
+    if (traits.codes == QK_CODES_WIDE) {
+      const __m256i low = _mm256_shuffle_epi8(qk_twice(qk_bytes_of(traits.wide, 0)), code);
+      const __m256i high = _mm256_shuffle_epi8(qk_twice(qk_bytes_of(traits.wide, 1)), code);
+      part->q[g] = _mm256_unpacklo_epi8(low, high);
+      part->low[g] = _mm256_unpackhi_epi8(low, high);
+    } else if (traits.table) {
+      part->q[g] = qk_look_up(traits.table, code);
+    }
+  }
+}
+
+// The exact products of 8 rows and 32 wide codes. Sums of columns 0, 1 and 2, 3 of a row lie side by side until the
+// end.
+QK_INLINE QK_AVX2 __m256i qk_wide_products2(const qk_part8 *p, const qk_x2 *x) {
+  __m256i outer = _mm256_setzero_si256();
+  __m256i inner = _mm256_setzero_si256();
+  QK_UNROLL for (int g = 0; g < 8; g++) {
+    const __m256i four = qk_wide_four2(x, g);
+    outer = _mm256_add_epi32(outer, _mm256_madd_epi16(p->q[g], four));
+    inner = _mm256_add_epi32(inner, _mm256_madd_epi16(p->low[g], four));
+  }
+  return _mm256_hadd_epi32(outer, inner);
+}
+
+// Adds the products of codes in vectors first ... last - 1 of 8 rows and one token to sum.
+QK_INLINE QK_AVX2 __m256i qk_products2(qk_codes codes, const __m256i q[8], const qk_a8_block *x,
+                                       int first, int last, __m256i sum) {
+  const __m256i ones = _mm256_set1_epi16(1);
+  if (codes == QK_CODES_SIGNED) {
     // |q| * sign(x, q): a pair is at most 2 * 128 * 127, which 16 bits hold.
-    __m256i fine = _mm256_setzero_si256();
-    QK_UNROLL for (int g = first; g < first + 4; g++) {
+    QK_UNROLL for (int g = first; g < last; g++) {
       const __m256i signed_x = _mm256_sign_epi8(qk_four(x, g), q[g]);
       const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(q[g]), signed_x);
       sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, ones));
-      if (codes == QK_CODES_WIDE) {
-        const __m256i lower = _mm256_maddubs_epi16(low[g], qk_four(x, g));
-        fine = _mm256_add_epi32(fine, _mm256_madd_epi16(lower, ones));
-      }
     }
-    return codes == QK_CODES_WIDE ? _mm256_add_epi32(_mm256_slli_epi32(sum, 7), fine) : sum;
+    return sum;
   }
-  // Pairs of at most 2 * 127 codes: 4 of up to 31 stay within 16 bits (31496), 2 of up to 63 (32004).
-  const int run = codes == QK_CODES_6 ? 2 : 4;
-  QK_UNROLL for (int g = first; g < first + 4; g += run) {
+  // Pairs of at most 2 * 127 codes: 8 of up to 15 stay within 16 bits (30480), 4 of up to 31 (31496), 2 of up to 63
+  // (32004).
+  const int most = codes == QK_CODES_6 ? 2 : codes == QK_CODES_5 ? 4 : 8;
+  const int run = most < last - first ? most : last - first;
+  QK_UNROLL for (int g = first; g < last; g += run) {
     __m256i pairs = _mm256_maddubs_epi16(q[g], qk_four(x, g));
     QK_UNROLL for (int i = 1; i < run; i++) {
       pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(q[g + i], qk_four(x, g + i)));
@@ -58,63 +106,177 @@ QK_INLINE QK_AVX2 __m256i qk_half_products2(qk_traits traits, const __m256i q[8]
   return sum;
 }
 
-// Adds one part of 8 rows times one token to the totals.
-QK_INLINE QK_AVX2 __m256 qk_add_part2(qk_traits traits, const qk_part8 *p, const qk_a8_block *x,
+QK_INLINE QK_AVX2 __m256 qk_add_part2(qk_traits traits, const qk_part8 *p, const qk_x2 *x,
                                       __m256 total) {
-  __m256i first = qk_half_products2(traits, p->q, p->low, x, 0);
-  __m256i last = qk_half_products2(traits, p->q, p->low, x, 4);
-  qk_half_sums sums = {0, 0};
-  if (traits.has_minimum_halves || (traits.has_halves && traits.offset != 0)) {
-    sums = qk_sums_of(x);
+  if (traits.is_vnni) {
+    return qk_dot_part8(traits, qk_dot_vnni, p, x->x, total);
   }
-  if (traits.has_halves) {
-    if (traits.offset != 0) {
-      first = _mm256_sub_epi32(first, _mm256_set1_epi32(traits.offset * sums.first));
-      last = _mm256_sub_epi32(last, _mm256_set1_epi32(traits.offset * sums.last));
-    }
-    first = _mm256_mullo_epi32(first, p->s[0]);
-    last = _mm256_mullo_epi32(last, p->s[1]);
+  __m256i sums[2];
+  qk_starts8(traits, traits.offset, x->x, sums);
+  if (traits.codes == QK_CODES_WIDE) {
+    sums[0] = qk_wide_products2(p, x);
+  } else if (traits.has_halves) {
+    sums[0] = qk_products2(traits.codes, p->q, x->x, 0, 4, sums[0]);
+    sums[1] = qk_products2(traits.codes, p->q, x->x, 4, 8, sums[1]);
+  } else {
+    sums[0] = qk_products2(traits.codes, p->q, x->x, 0, 8, sums[0]);
   }
-  __m256i products = _mm256_add_epi32(first, last);
-  if (!traits.has_halves && traits.offset != 0) {
-    products = _mm256_sub_epi32(products, _mm256_set1_epi32(traits.offset * x->sum));
-  }
-  if (traits.has_zero) {
-    const __m256i zeros = _mm256_mullo_epi32(p->zero, _mm256_set1_epi32(x->sum));
-    products = _mm256_sub_epi32(products, zeros);
-  }
-  const __m256 scale = _mm256_set1_ps(x->scale);
-  total = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products), _mm256_mul_ps(p->d, scale), total);
-  if (traits.has_minimum_halves) {
-    const __m256i sum =
-        _mm256_add_epi32(_mm256_mullo_epi32(p->o[0], _mm256_set1_epi32(sums.first)),
-                         _mm256_mullo_epi32(p->o[1], _mm256_set1_epi32(sums.last)));
-    total = _mm256_fmadd_ps(p->m, _mm256_mul_ps(scale, _mm256_cvtepi32_ps(sum)), total);
-  } else if (traits.has_minimum) {
-    total = _mm256_fmadd_ps(p->m, _mm256_set1_ps(x->scale * (float)x->sum), total);
-  }
-  return total;
+  return qk_scale_part8(traits, p, x->x, sums[0], sums[1], total);
+}
+
+QK_INLINE qk_traits qk_with_vnni(qk_traits traits) {
+  traits.is_vnni = 1;
+  return traits;
+}
+
+QK_INLINE QK_AVX2 void qk_unpack2(qk_traits traits, qk_place_of *place, qk_factors_of8 *factors8,
+                                  const qk_rows8 *rows, size_t blocks, size_t block, int part,
+                                  const qk_head8 *head, qk_part8 *out) {
+  factors8(head, part, out);
+  qk_codes8(rows, place(blocks, block, part), out->q);
+  qk_entries2(traits, out);
 }
 
 // Up to 8 rows times one token.
-QK_INLINE QK_AVX2 void qk_one_token2(qk_traits traits, qk_head_of8 *head_of8, qk_unpack8 *unpack8,
-                                     const uint8_t *start, size_t row_bytes, size_t count,
-                                     size_t blocks, const qk_a8_block *x, float *y) {
-  const uint8_t *row[8];
-  qk_row_pointers(row, start, row_bytes, count);
+QK_INLINE QK_AVX2 void qk_one_token2(qk_traits traits, qk_place_of *place, qk_head_of8 *head8,
+                                     qk_factors_of8 *factors8, const uint8_t *start,
+                                     size_t row_bytes, size_t count, size_t blocks,
+                                     const qk_a8_block *x, float *y) {
+  const qk_rows8 rows = qk_rows_from(start, row_bytes, count);
   const uint8_t *ahead = start + qk_prefetch_distance(8 * row_bytes);
   __m256 total = _mm256_setzero_ps();
   for (size_t b = 0; b < blocks; b++) {
     qk_prefetch(ahead + 8 * b * traits.bytes, 8 * traits.bytes);
     qk_head8 head;
-    head_of8(row, blocks, b, &head);
+    head8(&rows, blocks, b, &head);
     QK_UNROLL for (int p = 0; p < traits.parts; p++) {
       qk_part8 part;
-      unpack8(row, blocks, b, p, &head, &part);
-      total = qk_add_part2(traits, &part, x++, total);
+      qk_x2 wide_x;
+      qk_widen2(traits, x++, &wide_x);
+      qk_unpack2(traits, place, factors8, &rows, blocks, b, p, &head, &part);
+      total = qk_add_part2(traits, &part, &wide_x, total);
     }
   }
   _mm256_maskstore_ps(y, qk_mask8(count), total);
+}
+
+// The sums that are in flight for half of a group.
+typedef struct {
+  __m256i sum[2];
+  __m256i pairs; // of 16 bits
+} qk_sums2;
+
+// The codes of columns 4g ... 4g + 3 of half a group.
+QK_INLINE QK_AVX2 __m256i qk_group_code2(const qk_rows8 *rows, qk_place at, int g) {
+  const size_t word = 4 * (size_t)(at.is_split ? g % 4 : g);
+  const __m256i low = qk_words8(rows, at.low + word);
+  const __m256i high = at.high_bits > 0 ? qk_words8(rows, at.high + word) : low;
+  return qk_code8(at, low, high, at.has_word ? qk_words8(rows, at.word) : low, g);
+}
+
+// Multiplies and adds the codes of columns 4g ... 4g + 3.
+QK_INLINE QK_AVX2 void qk_add_codes2(qk_traits traits, __m256i code, __m256i four, int g,
+                                     qk_sums2 *sums) {
+  if (traits.is_vnni) {
+    const int at = traits.codes == QK_CODES_WIDE ? 0 : g / 4;
+    sums->sum[at] = qk_dot_vnni(sums->sum[at], qk_unsigned8(traits, code), four);
+    QK_HOLD(sums->sum[at]);
+    if (traits.codes == QK_CODES_WIDE) {
+      sums->sum[1] = qk_dot_vnni(sums->sum[1], qk_lower8(traits, code), four);
+      QK_HOLD(sums->sum[1]);
+    }
+    return;
+  }
+  const __m256i ones = _mm256_set1_epi16(1);
+  if (traits.codes == QK_CODES_WIDE) {
+    const __m256i low = _mm256_shuffle_epi8(qk_twice(qk_bytes_of(traits.wide, 0)), code);
+    const __m256i high = _mm256_shuffle_epi8(qk_twice(qk_bytes_of(traits.wide, 1)), code);
+    const __m256i outer = _mm256_madd_epi16(_mm256_unpacklo_epi8(low, high), four);
+    const __m256i inner = _mm256_madd_epi16(_mm256_unpackhi_epi8(low, high), four);
+    sums->sum[0] = _mm256_add_epi32(sums->sum[0], outer);
+    sums->sum[1] = _mm256_add_epi32(sums->sum[1], inner);
+    QK_HOLD(sums->sum[0]);
+    QK_HOLD(sums->sum[1]);
+    return;
+  }
+  if (traits.codes == QK_CODES_SIGNED) {
+    const __m256i q = traits.table ? qk_look_up(traits.table, code) : code;
+    const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(q), _mm256_sign_epi8(four, q));
+    sums->sum[0] = _mm256_add_epi32(sums->sum[0], _mm256_madd_epi16(pairs, ones));
+    QK_HOLD(sums->sum[0]);
+    return;
+  }
+  // As many pairs as 16 bits hold, see qk_products2.
+  const int most = traits.codes == QK_CODES_6 ? 2 : traits.codes == QK_CODES_5 ? 4 : 8;
+  const int run = traits.has_halves && most > 4 ? 4 : most;
+  const __m256i products = _mm256_maddubs_epi16(code, four);
+  sums->pairs = g % run == 0 ? products : _mm256_add_epi16(sums->pairs, products);
+  QK_HOLD(sums->pairs);
+  if (g % run == run - 1) {
+    const int at = traits.has_halves ? g / 4 : 0;
+    sums->sum[at] = _mm256_add_epi32(sums->sum[at], _mm256_madd_epi16(sums->pairs, ones));
+  }
+}
+
+QK_INLINE QK_AVX2 void qk_begin2(qk_traits traits, const qk_a8_block *x, qk_sums2 *sums) {
+  const int is_wide = traits.codes == QK_CODES_WIDE;
+  const int32_t offset = traits.is_vnni ? qk_offset_of(traits) : traits.offset;
+  qk_starts8(traits, is_wide ? 0 : offset, x, sums->sum);
+  if (is_wide && traits.is_vnni) {
+    sums->sum[1] = _mm256_set1_epi32(-offset * x->sum);
+  }
+}
+
+// Leaves two sums that add up to the products of the part, or those of its halves.
+QK_INLINE QK_AVX2 void qk_end2(qk_traits traits, qk_sums2 *sums) {
+  if (traits.codes != QK_CODES_WIDE) {
+    return;
+  }
+  sums->sum[0] = traits.is_vnni ? qk_wide_sum8(sums->sum[0], sums->sum[1])
+                                : _mm256_hadd_epi32(sums->sum[0], sums->sum[1]);
+  sums->sum[1] = _mm256_setzero_si256();
+}
+
+// A group of 16 rows times one token. Codes are multiplied as they are loaded, and held in that order: 16 registers
+// are few.
+QK_INLINE QK_AVX2 void qk_group_token2(qk_traits traits, qk_place_of *place, qk_head_of8 *head8,
+                                       qk_factors_of8 *factors8, const uint8_t *group, size_t count,
+                                       size_t blocks, const qk_a8_block *x, float *y) {
+  const qk_rows8 rows[2] = {qk_half_group(group, 0), qk_half_group(group, 1)};
+  const size_t share = 16 * traits.bytes / (size_t)traits.parts;
+  const int takes_words = qk_takes_words2(traits);
+  __m256 totals[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+  const uint8_t *ahead = group + QK_AHEAD;
+  for (size_t b = 0; b < blocks; b++) {
+    qk_head8 head[2];
+    QK_UNROLL for (int h = 0; h < 2; h++) { head8(rows + h, blocks, b, head + h); }
+    QK_UNROLL for (int p = 0; p < traits.parts; p++, ahead += share, x++) {
+      qk_prefetch(ahead, share);
+      const qk_place at = place(blocks, b, p);
+      qk_x2 wide_x;
+      qk_widen2(traits, x, &wide_x);
+      if (takes_words) {
+        // Seen through the stores, the compiler would make shuffles of the broadcasts that loads do for nothing.
+        __asm__ volatile("" : : "r"(wide_x.wide) : "memory");
+      }
+      qk_sums2 sums[2];
+      QK_UNROLL for (int h = 0; h < 2; h++) { qk_begin2(traits, x, sums + h); }
+      QK_UNROLL for (int g = 0; g < 8; g++) {
+        const __m256i four = takes_words ? qk_wide_four2(&wide_x, g) : qk_four(x, g);
+        QK_UNROLL for (int h = 0; h < 2; h++) {
+          qk_add_codes2(traits, qk_group_code2(rows + h, at, g), four, g, sums + h);
+        }
+      }
+      QK_UNROLL for (int h = 0; h < 2; h++) {
+        qk_part8 part;
+        factors8(head + h, p, &part);
+        qk_end2(traits, sums + h);
+        totals[h] = qk_scale_part8(traits, &part, x, sums[h].sum[0], sums[h].sum[1], totals[h]);
+      }
+    }
+  }
+  _mm256_maskstore_ps(y, qk_mask8(count), totals[0]);
+  _mm256_maskstore_ps(y + 8, qk_mask8(count > 8 ? count - 8 : 0), totals[1]);
 }
 
 // Adds the products of a panel and a few tokens to y, or stores them if it is the first panel.
@@ -128,7 +290,9 @@ QK_INLINE QK_AVX2 void qk_panel_tokens2(qk_traits traits, const int tokens, cons
   }
   for (size_t p = 0; p < parts; p++) {
     QK_UNROLL for (int t = 0; t < tokens; t++) {
-      totals[t] = qk_add_part2(traits, panel->parts + p, x + (size_t)t * x_stride + p, totals[t]);
+      qk_x2 wide_x;
+      qk_widen2(traits, x + (size_t)t * x_stride + p, &wide_x);
+      totals[t] = qk_add_part2(traits, panel->parts + p, &wide_x, totals[t]);
     }
   }
   QK_UNROLL for (int t = 0; t < tokens; t++) {
@@ -137,12 +301,10 @@ QK_INLINE QK_AVX2 void qk_panel_tokens2(qk_traits traits, const int tokens, cons
 }
 
 // Up to 8 rows times several tokens.
-QK_INLINE QK_AVX2 void qk_many_tokens2(qk_traits traits, qk_head_of8 *head_of8, qk_unpack8 *unpack8,
-                                       const uint8_t *start, size_t row_bytes, size_t count,
+QK_INLINE QK_AVX2 void qk_many_tokens2(qk_traits traits, qk_place_of *place, qk_head_of8 *head8,
+                                       qk_factors_of8 *factors8, const qk_rows8 *rows, size_t count,
                                        size_t blocks, const qk_a8_block *x, size_t x_stride,
                                        size_t tokens, float *y, size_t y_stride) {
-  const uint8_t *row[8];
-  qk_row_pointers(row, start, row_bytes, count);
   const __m256i mask = qk_mask8(count);
   const size_t step = QK_PANEL_PARTS / (size_t)traits.parts;
   qk_panel2 panel;
@@ -150,9 +312,10 @@ QK_INLINE QK_AVX2 void qk_many_tokens2(qk_traits traits, qk_head_of8 *head_of8, 
     const size_t filled = blocks - from < step ? blocks - from : step;
     for (size_t b = 0; b < filled; b++) {
       qk_head8 head;
-      head_of8(row, blocks, from + b, &head);
+      head8(rows, blocks, from + b, &head);
       QK_UNROLL for (int p = 0; p < traits.parts; p++) {
-        unpack8(row, blocks, from + b, p, &head, panel.parts + b * (size_t)traits.parts + p);
+        qk_unpack2(traits, place, factors8, rows, blocks, from + b, p, &head,
+                   panel.parts + b * (size_t)traits.parts + p);
       }
     }
     const size_t parts = filled * (size_t)traits.parts;
@@ -169,30 +332,60 @@ QK_INLINE QK_AVX2 void qk_many_tokens2(qk_traits traits, qk_head_of8 *head_of8, 
   }
 }
 
-QK_INLINE QK_AVX2 void qk_matmul_parts2(qk_traits traits, qk_head_of8 *head_of8, qk_unpack8 *unpack8,
-                                        const uint8_t *weights, size_t row_bytes, size_t rows,
-                                        size_t columns, const qk_a8_block *x, size_t x_stride,
-                                        size_t tokens, float *y, size_t y_stride) {
+// Stores zeros where rows have no columns.
+QK_INLINE void qk_no_columns(size_t rows, size_t tokens, float *y, size_t y_stride) {
+  for (size_t t = 0; t < tokens; t++) {
+    memset(y + t * y_stride, 0, rows * sizeof(float));
+  }
+}
+
+QK_INLINE QK_AVX2 void qk_matmul_parts2(qk_traits traits, qk_place_of *place, qk_head_of8 *head8,
+                                        qk_factors_of8 *factors8, const uint8_t *weights,
+                                        size_t row_bytes, size_t rows, size_t columns,
+                                        const qk_a8_block *x, size_t x_stride, size_t tokens,
+                                        float *y, size_t y_stride) {
   const size_t blocks = columns / 32 / (size_t)traits.parts;
+  if (blocks == 0) {
+    qk_no_columns(rows, tokens, y, y_stride);
+    return;
+  }
   for (size_t r = 0; r < rows; r += 8) {
     const size_t count = rows - r < 8 ? rows - r : 8;
     const uint8_t *start = weights + r * row_bytes;
-    if (blocks == 0) {
-      for (size_t t = 0; t < tokens; t++) {
-        _mm256_maskstore_ps(y + t * y_stride + r, qk_mask8(count), _mm256_setzero_ps());
-      }
-    } else if (tokens == 1) {
-      qk_one_token2(traits, head_of8, unpack8, start, row_bytes, count, blocks, x, y + r);
+    if (tokens == 1) {
+      qk_one_token2(traits, place, head8, factors8, start, row_bytes, count, blocks, x, y + r);
     } else {
-      qk_many_tokens2(traits, head_of8, unpack8, start, row_bytes, count, blocks, x, x_stride, tokens,
+      const qk_rows8 eight = qk_rows_from(start, row_bytes, count);
+      qk_many_tokens2(traits, place, head8, factors8, &eight, count, blocks, x, x_stride, tokens,
                       y + r, y_stride);
     }
   }
 }
 
-QK_INLINE qk_traits qk_with_vnni(qk_traits traits) {
-  traits.is_vnni = 1;
-  return traits;
+// The same of interleaved rows.
+QK_INLINE QK_AVX2 void qk_matmul_groups2(qk_traits traits, qk_place_of *place, qk_head_of8 *head8,
+                                         qk_factors_of8 *factors8, const uint8_t *weights,
+                                         size_t row_bytes, size_t rows, size_t columns,
+                                         const qk_a8_block *x, size_t x_stride, size_t tokens,
+                                         float *y, size_t y_stride) {
+  const size_t blocks = columns / 32 / (size_t)traits.parts;
+  if (blocks == 0) {
+    qk_no_columns(rows, tokens, y, y_stride);
+    return;
+  }
+  for (size_t r = 0; r < rows; r += 16) {
+    const size_t count = rows - r < 16 ? rows - r : 16;
+    const uint8_t *group = weights + r * row_bytes;
+    if (tokens == 1) {
+      qk_group_token2(traits, place, head8, factors8, group, count, blocks, x, y + r);
+      continue;
+    }
+    for (size_t first = 0; first < count; first += 8) {
+      const qk_rows8 half = qk_half_group(group, first > 0);
+      qk_many_tokens2(traits, place, head8, factors8, &half, count - first < 8 ? count - first : 8,
+                      blocks, x, x_stride, tokens, y + r + first, y_stride);
+    }
+  }
 }
 
 #endif

@@ -13,7 +13,14 @@ static const qk_traits traits = {.bytes = BYTES,
                                  .has_halves = 1,
                                  .has_minimum_halves = 1};
 
-static void unpack(const uint8_t *row, size_t blocks, size_t block, int part, qk_part *out) {
+QK_INLINE qk_place place(size_t blocks, size_t block, int part) {
+  (void)blocks;
+  return (qk_place){.low = block * BYTES + CODES + (size_t)part / 4 * 32,
+                    .low_bits = 2,
+                    .low_shift = part % 4 * 2};
+}
+
+static void factors(const uint8_t *row, size_t blocks, size_t block, int part, qk_part *out) {
   (void)blocks;
   const uint8_t *source = row + block * BYTES;
   out->d = qk_half_to_float(qk_load_u16(source + D));
@@ -22,23 +29,18 @@ static void unpack(const uint8_t *row, size_t blocks, size_t block, int part, qk
     out->s[i] = source[2 * part + i] & 15;
     out->o[i] = source[2 * part + i] >> 4;
   }
-  for (int k = 0; k < 32; k++) {
-    out->q[k] = source[CODES + part / 4 * 32 + k] >> part % 4 * 2 & 3;
-  }
 }
 
 #if QK_X86
-QK_INLINE QK_AVX2 void head8(const uint8_t *const row[8], size_t blocks, size_t block, qk_head8 *head) {
+QK_INLINE QK_AVX2 void head8(const qk_rows8 *rows, size_t blocks, size_t block, qk_head8 *head) {
   (void)blocks;
-  const __m256i scales = qk_words8(row, block * BYTES + D);
+  const __m256i scales = qk_words8(rows, block * BYTES + D);
   head->d = qk_low_halves(scales);
   head->m = _mm256_xor_ps(qk_high_halves(scales), _mm256_set1_ps(-0.0f));
-  qk_transpose16(row, block * BYTES, head->w);
+  qk_four_words8(rows, block * BYTES, head->w);
 }
 
-QK_INLINE QK_AVX2 void unpack8(const uint8_t *const row[8], size_t blocks, size_t block, int part,
-                               const qk_head8 *head, qk_part8 *out) {
-  (void)blocks;
+QK_INLINE QK_AVX2 void factors8(const qk_head8 *head, int part, qk_part8 *out) {
   const __m256i four = _mm256_set1_epi32(15);
   out->d = head->d;
   out->m = head->m;
@@ -47,16 +49,12 @@ QK_INLINE QK_AVX2 void unpack8(const uint8_t *const row[8], size_t blocks, size_
     out->s[i] = _mm256_and_si256(both, four);
     out->o[i] = _mm256_and_si256(_mm256_srli_epi32(both, 4), four);
   }
-  qk_bytes8(row, block * BYTES + CODES + (size_t)part / 4 * 32, out->q);
-  QK_UNROLL for (int g = 0; g < 8; g++) {
-    const __m256i codes = _mm256_srli_epi16(out->q[g], part % 4 * 2);
-    out->q[g] = _mm256_and_si256(codes, _mm256_set1_epi8(3));
-  }
 }
 #endif
 
-QK_PARTS_DECODE(q2_k, traits, unpack)
-QK_PARTS_MATMUL(q2_k, traits, unpack, head8, unpack8)
+QK_PARTS_DECODE(q2_k)
+QK_PARTS_MATMUL(q2_k)
+QK_PARTS_INTERLEAVED(q2_k)
 
 static const qk_super_shape shape = {.grid = {0, 3, 0}, .width = 16, .low = 0, .high = 15};
 

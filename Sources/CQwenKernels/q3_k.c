@@ -8,9 +8,19 @@
 
 enum { BYTES = 110, CODES = 32, SCALES = 96, D = 108 };
 static const qk_traits traits = {
-    .bytes = BYTES, .parts = 8, .codes = QK_CODES_4, .offset = 4, .has_halves = 1};
+    .bytes = BYTES, .parts = 8, .codes = QK_CODES_4, .offset = 4, .has_halves = 1, .is_tail = 1};
 
-static void unpack(const uint8_t *row, size_t blocks, size_t block, int part, qk_part *out) {
+QK_INLINE qk_place place(size_t blocks, size_t block, int part) {
+  (void)blocks;
+  return (qk_place){.low = block * BYTES + CODES + (size_t)part / 4 * 32,
+                    .low_bits = 2,
+                    .low_shift = part % 4 * 2,
+                    .high = block * BYTES,
+                    .high_bits = 1,
+                    .high_shift = part};
+}
+
+static void factors(const uint8_t *row, size_t blocks, size_t block, int part, qk_part *out) {
   (void)blocks;
   const uint8_t *source = row + block * BYTES;
   out->d = qk_half_to_float(qk_load_u16(source + D));
@@ -20,27 +30,28 @@ static void unpack(const uint8_t *row, size_t blocks, size_t block, int part, qk
     const int high = source[SCALES + 8 + index % 4] >> index / 4 * 2 & 3;
     out->s[i] = (low | high << 4) - 32;
   }
-  for (int k = 0; k < 32; k++) {
-    const int low = source[CODES + part / 4 * 32 + k] >> part % 4 * 2 & 3;
-    out->q[k] = (low | (source[k] >> part & 1) << 2) - 4;
-  }
 }
 
 #if QK_X86
-QK_INLINE QK_AVX2 void head8(const uint8_t *const row[8], size_t blocks, size_t block, qk_head8 *head) {
+QK_INLINE QK_AVX2 void head8(const qk_rows8 *rows, size_t blocks, size_t block, qk_head8 *head) {
   (void)blocks;
+  if (rows->is_group) {
+    head->d = qk_half_numbers8(rows, block * BYTES + D);
+    QK_UNROLL for (size_t i = 0; i < 3; i++) {
+      head->w[i] = qk_words8(rows, block * BYTES + SCALES + 4 * i);
+    }
+    return;
+  }
   // The last 16 bytes of the block: two of codes, the scales, d.
   __m256i w[4];
-  qk_transpose16(row, block * BYTES + SCALES - 2, w);
+  qk_four_words8(rows, block * BYTES + SCALES - 2, w);
   head->d = qk_high_halves(w[3]);
   QK_UNROLL for (int i = 0; i < 3; i++) {
     head->w[i] = _mm256_or_si256(_mm256_srli_epi32(w[i], 16), _mm256_slli_epi32(w[i + 1], 16));
   }
 }
 
-QK_INLINE QK_AVX2 void unpack8(const uint8_t *const row[8], size_t blocks, size_t block, int part,
-                               const qk_head8 *head, qk_part8 *out) {
-  (void)blocks;
+QK_INLINE QK_AVX2 void factors8(const qk_head8 *head, int part, qk_part8 *out) {
   out->d = head->d;
   QK_UNROLL for (int i = 0; i < 2; i++) {
     const int index = 2 * part + i;
@@ -52,21 +63,12 @@ QK_INLINE QK_AVX2 void unpack8(const uint8_t *const row[8], size_t blocks, size_
     const __m256i scale = _mm256_or_si256(low, _mm256_slli_epi32(high, 4));
     out->s[i] = _mm256_sub_epi32(scale, _mm256_set1_epi32(32));
   }
-  __m256i high[8];
-  qk_bytes8(row, block * BYTES, high);
-  qk_bytes8(row, block * BYTES + CODES + (size_t)part / 4 * 32, out->q);
-  QK_UNROLL for (int g = 0; g < 8; g++) {
-    const __m256i low = _mm256_srli_epi16(out->q[g], part % 4 * 2);
-    const __m256i bit = part < 2 ? _mm256_slli_epi16(high[g], part < 2 ? 2 - part : 0)
-                                 : _mm256_srli_epi16(high[g], part < 2 ? 0 : part - 2);
-    out->q[g] = _mm256_or_si256(_mm256_and_si256(low, _mm256_set1_epi8(3)),
-                                _mm256_and_si256(bit, _mm256_set1_epi8(4)));
-  }
 }
 #endif
 
-QK_PARTS_DECODE(q3_k, traits, unpack)
-QK_PARTS_MATMUL(q3_k, traits, unpack, head8, unpack8)
+QK_PARTS_DECODE(q3_k)
+QK_PARTS_MATMUL(q3_k)
+QK_PARTS_INTERLEAVED(q3_k)
 
 static const qk_super_shape shape = {.grid = {-4, 3, 0}, .width = 16, .low = -32, .high = 31};
 

@@ -8,42 +8,39 @@ enum { BYTES = 24 };
 static const qk_traits traits = {
     .bytes = BYTES, .parts = 1, .codes = QK_CODES_5, .has_minimum = 1};
 
-static void unpack(const uint8_t *row, size_t blocks, size_t block, int part, qk_part *out) {
+QK_INLINE qk_place place(size_t blocks, size_t block, int part) {
   (void)blocks, (void)part;
-  const uint8_t *source = row + block * BYTES;
-  uint32_t high;
-  memcpy(&high, source + 4, sizeof high);
-  out->d = qk_half_to_float(qk_load_u16(source));
-  out->m = qk_half_to_float(qk_load_u16(source + 2));
-  qk_nibbles(source + 8, out->q);
-  for (int k = 0; k < 32; k++) {
-    out->q[k] += (int32_t)(high >> k & 1) * 16;
-  }
+  return (qk_place){.low = block * BYTES + 8,
+                    .low_bits = 4,
+                    .is_split = 1,
+                    .word = block * BYTES + 4,
+                    .has_word = 1};
+}
+
+static void factors(const uint8_t *row, size_t blocks, size_t block, int part, qk_part *out) {
+  (void)blocks, (void)part;
+  out->d = qk_half_to_float(qk_load_u16(row + block * BYTES));
+  out->m = qk_half_to_float(qk_load_u16(row + block * BYTES + 2));
 }
 
 #if QK_X86
-QK_INLINE QK_AVX2 void head8(const uint8_t *const row[8], size_t blocks, size_t block, qk_head8 *head) {
+QK_INLINE QK_AVX2 void head8(const qk_rows8 *rows, size_t blocks, size_t block, qk_head8 *head) {
   (void)blocks;
-  const __m256i scales = qk_words8(row, block * BYTES);
+  const __m256i scales = qk_words8(rows, block * BYTES);
   head->d = qk_low_halves(scales);
   head->m = qk_high_halves(scales);
-  head->w[0] = qk_words8(row, block * BYTES + 4);
 }
 
-QK_INLINE QK_AVX2 void unpack8(const uint8_t *const row[8], size_t blocks, size_t block, int part,
-                               const qk_head8 *head, qk_part8 *out) {
-  (void)blocks, (void)part;
+QK_INLINE QK_AVX2 void factors8(const qk_head8 *head, int part, qk_part8 *out) {
+  (void)part;
   out->d = head->d;
   out->m = head->m;
-  qk_nibbles8(row, block * BYTES + 8, out->q);
-  QK_UNROLL for (int g = 0; g < 8; g++) {
-    out->q[g] = _mm256_or_si256(out->q[g], qk_bits8(head->w[0], g, 16));
-  }
 }
 #endif
 
-QK_PARTS_DECODE(q5_1, traits, unpack)
-QK_PARTS_MATMUL(q5_1, traits, unpack, head8, unpack8)
+QK_PARTS_DECODE(q5_1)
+QK_PARTS_MATMUL(q5_1)
+QK_PARTS_INTERLEAVED(q5_1)
 
 void qk_q5_1_encode(const float *values, void *target, size_t count) {
   uint8_t *block = target;

@@ -8,53 +8,44 @@
 
 enum { BYTES = 210, HIGH = 128, SCALES = 192, D = 208 };
 static const qk_traits traits = {
-    .bytes = BYTES, .parts = 8, .codes = QK_CODES_6, .offset = 32, .has_halves = 1};
+    .bytes = BYTES, .parts = 8, .codes = QK_CODES_6, .offset = 32, .has_halves = 1, .is_tail = 1};
 
-static void unpack(const uint8_t *row, size_t blocks, size_t block, int part, qk_part *out) {
+QK_INLINE qk_place place(size_t blocks, size_t block, int part) {
+  (void)blocks;
+  return (qk_place){.low = block * BYTES + (size_t)part / 4 * 64 + (size_t)part % 2 * 32,
+                    .low_bits = 4,
+                    .low_shift = part % 4 < 2 ? 0 : 4,
+                    .high = block * BYTES + HIGH + (size_t)part / 4 * 32,
+                    .high_bits = 2,
+                    .high_shift = part % 4 * 2};
+}
+
+static void factors(const uint8_t *row, size_t blocks, size_t block, int part, qk_part *out) {
   (void)blocks;
   const uint8_t *source = row + block * BYTES;
-  const uint8_t *low = source + part / 4 * 64 + part % 2 * 32;
-  const uint8_t *high = source + HIGH + part / 4 * 32;
   out->d = qk_half_to_float(qk_load_u16(source + D));
   out->s[0] = (int8_t)source[SCALES + 2 * part];
   out->s[1] = (int8_t)source[SCALES + 2 * part + 1];
-  for (int k = 0; k < 32; k++) {
-    const int lower = part % 4 < 2 ? low[k] & 15 : low[k] >> 4;
-    out->q[k] = (lower | (high[k] >> part % 4 * 2 & 3) << 4) - 32;
-  }
 }
 
 #if QK_X86
-QK_INLINE QK_AVX2 void head8(const uint8_t *const row[8], size_t blocks, size_t block, qk_head8 *head) {
+QK_INLINE QK_AVX2 void head8(const qk_rows8 *rows, size_t blocks, size_t block, qk_head8 *head) {
   (void)blocks;
-  head->d = qk_halves8(row, block * BYTES + D);
-  qk_transpose16(row, block * BYTES + SCALES, head->w);
+  head->d = qk_half_numbers8(rows, block * BYTES + D);
+  qk_four_words8(rows, block * BYTES + SCALES, head->w);
 }
 
-QK_INLINE QK_AVX2 void unpack8(const uint8_t *const row[8], size_t blocks, size_t block, int part,
-                               const qk_head8 *head, qk_part8 *out) {
-  (void)blocks;
-  const size_t source = block * BYTES;
+QK_INLINE QK_AVX2 void factors8(const qk_head8 *head, int part, qk_part8 *out) {
   out->d = head->d;
   const __m256i scales = head->w[part / 2];
   out->s[0] = _mm256_srai_epi32(_mm256_slli_epi32(scales, part % 2 == 0 ? 24 : 8), 24);
   out->s[1] = _mm256_srai_epi32(_mm256_slli_epi32(scales, part % 2 == 0 ? 16 : 0), 24);
-  __m256i high[8];
-  qk_bytes8(row, source + HIGH + (size_t)part / 4 * 32, high);
-  qk_bytes8(row, source + (size_t)part / 4 * 64 + (size_t)part % 2 * 32, out->q);
-  QK_UNROLL for (int g = 0; g < 8; g++) {
-    const __m256i lower = part % 4 < 2 ? out->q[g] : _mm256_srli_epi16(out->q[g], 4);
-    const int shift = 4 - part % 4 * 2;
-    const __m256i upper = shift >= 0 ? _mm256_slli_epi16(high[g], shift < 0 ? 0 : shift)
-                                     : _mm256_srli_epi16(high[g], shift < 0 ? -shift : 0);
-    out->q[g] = _mm256_or_si256(_mm256_and_si256(lower, _mm256_set1_epi8(15)),
-                                _mm256_and_si256(upper, _mm256_set1_epi8(48)));
-  }
 }
 #endif
 
-QK_PARTS_DECODE(q6_k, traits, unpack)
-QK_PARTS_MATMUL(q6_k, traits, unpack, head8, unpack8)
+QK_PARTS_DECODE(q6_k)
+QK_PARTS_MATMUL(q6_k)
+QK_PARTS_INTERLEAVED(q6_k)
 
 static const qk_super_shape shape = {.grid = {-32, 31, 0}, .width = 16, .low = -128, .high = 127};
 

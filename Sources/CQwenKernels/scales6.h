@@ -32,10 +32,16 @@ QK_INLINE void qk_store_scale6(uint8_t *bytes, int part, uint8_t scale, uint8_t 
   bytes[part] |= (uint8_t)(minimum >> 4 << 6);
 }
 
+QK_INLINE void qk_factors6(const uint8_t *block, int part, qk_part *out) {
+  const qk_scale6 scale = qk_scale6_of(block + 4, part);
+  out->d = qk_half_to_float(qk_load_u16(block)) * (float)scale.scale;
+  out->m = -qk_half_to_float(qk_load_u16(block + 2)) * (float)scale.minimum;
+}
+
 #if QK_X86
 // Half-precision d and minimum, then the 12 bytes: 16 bytes of each row.
-QK_INLINE QK_AVX2 void qk_head_scales6(const uint8_t *const row[8], size_t offset, qk_head8 *head) {
-  qk_transpose16(row, offset, head->w);
+QK_INLINE QK_AVX2 void qk_head_scales6(const qk_rows8 *rows, size_t offset, qk_head8 *head) {
+  qk_four_words8(rows, offset, head->w);
   head->d = qk_low_halves(head->w[0]);
   head->m = _mm256_xor_ps(qk_high_halves(head->w[0]), _mm256_set1_ps(-0.0f));
 }

@@ -3,7 +3,7 @@
 //
 //   clang -O3 -fno-math-errno -pthread -ISources/CQwenKernels/include Tests/Tools/stream_bench.c
 //     Sources/CQwenKernels/*.c -lm -o stream_bench
-//   ./stream_bench [columns] [rounds] [format]
+//   ./stream_bench [columns] [rounds] [format] [threads]
 //
 // Each line: format, instruction set, threads, GB/s of the product and of the reading that a tenth of
 // the rounds reached, the ratio of these, and the median of the ratios round by round.
@@ -20,24 +20,60 @@ typedef void float_product(const void *, size_t, size_t, size_t, const float *, 
 typedef void block_product(const void *, size_t, size_t, size_t, const qk_a8_block *, size_t,
                            size_t, float *, size_t);
 
+static size_t four(size_t columns) {
+  (void)columns;
+  return 4;
+}
+
 static const struct {
   const char *name;
-  size_t block, bytes, rows; // elements and bytes of a block of so many rows
+  size_t block, bytes; // elements and bytes of a block
+  size_t (*head)(size_t); // bytes before the blocks of a row of so many columns
   float_product *floats;
   block_product *blocks;
 } formats[] = {
-    {"f32", 1, 4, 1, qk_f32_matmul, 0},
-    {"bf16", 1, 2, 1, qk_bf16_matmul, 0},
-    {"q4_0", 32, 18, 1, 0, qk_q4_0_matmul_a8},
-    {"q4_1", 32, 20, 1, 0, qk_q4_1_matmul_a8},
-    {"q8_0", 32, 34, 1, 0, qk_q8_0_matmul_a8},
-    {"q4_k", 256, 144, 1, 0, qk_q4_k_matmul_a8},
-    {"q6_k", 256, 210, 1, 0, qk_q6_k_matmul_a8},
-    {"nf4", 64, 36, 1, 0, qk_nf4_matmul_a8},
-    {"q4_kx16", 256, 144, 1, 0, qk_q4_kx16_matmul_a8},
-    {"q4_0x16", 32, 18, 1, 0, qk_q4_0x16_matmul_a8},
-    {"q4_1x16", 32, 20, 1, 0, qk_q4_1x16_matmul_a8},
-    {"q8_0x16", 32, 34, 1, 0, qk_q8_0x16_matmul_a8},
+    {"f32", 1, 4, 0, qk_f32_matmul, 0},
+    {"f16", 1, 2, 0, qk_f16_matmul, 0},
+    {"bf16", 1, 2, 0, qk_bf16_matmul, 0},
+    {"fp8", 128, 132, 0, qk_fp8_matmul, 0},
+    {"q4_0", 32, 18, 0, 0, qk_q4_0_matmul_a8},
+    {"q4_1", 32, 20, 0, 0, qk_q4_1_matmul_a8},
+    {"q5_0", 32, 22, 0, 0, qk_q5_0_matmul_a8},
+    {"q5_1", 32, 24, 0, 0, qk_q5_1_matmul_a8},
+    {"q8_0", 32, 34, 0, 0, qk_q8_0_matmul_a8},
+    {"q2_k", 256, 84, 0, 0, qk_q2_k_matmul_a8},
+    {"q3_k", 256, 110, 0, 0, qk_q3_k_matmul_a8},
+    {"q4_k", 256, 144, 0, 0, qk_q4_k_matmul_a8},
+    {"q5_k", 256, 176, 0, 0, qk_q5_k_matmul_a8},
+    {"q6_k", 256, 210, 0, 0, qk_q6_k_matmul_a8},
+    {"iq4_nl", 32, 18, 0, 0, qk_iq4_nl_matmul_a8},
+    {"iq4_xs", 256, 136, 0, 0, qk_iq4_xs_matmul_a8},
+    {"z4_32", 32, 19, 0, 0, qk_z4_32_matmul_a8},
+    {"z4_64", 64, 35, 0, 0, qk_z4_64_matmul_a8},
+    {"z8", 32, 36, 0, 0, qk_z8_matmul_a8},
+    {"nf4", 64, 36, 0, 0, qk_nf4_matmul_a8},
+    {"nf4_double", 64, 33, qk_nf4_double_head_bytes, 0, qk_nf4_double_matmul_a8},
+    {"fp4", 64, 36, 0, 0, qk_fp4_matmul_a8},
+    {"int8", 32, 32, four, 0, qk_int8_matmul_a8},
+    {"q4_0x16", 32, 18, 0, 0, qk_q4_0x16_matmul_a8},
+    {"q4_1x16", 32, 20, 0, 0, qk_q4_1x16_matmul_a8},
+    {"q5_0x16", 32, 22, 0, 0, qk_q5_0x16_matmul_a8},
+    {"q5_1x16", 32, 24, 0, 0, qk_q5_1x16_matmul_a8},
+    {"q8_0x16", 32, 34, 0, 0, qk_q8_0x16_matmul_a8},
+    {"q2_kx16", 256, 84, 0, 0, qk_q2_kx16_matmul_a8},
+    {"q3_kx16", 256, 110, 0, 0, qk_q3_kx16_matmul_a8},
+    {"q4_kx16", 256, 144, 0, 0, qk_q4_kx16_matmul_a8},
+    {"q5_kx16", 256, 176, 0, 0, qk_q5_kx16_matmul_a8},
+    {"q6_kx16", 256, 210, 0, 0, qk_q6_kx16_matmul_a8},
+    {"iq4_nlx16", 32, 18, 0, 0, qk_iq4_nlx16_matmul_a8},
+    {"iq4_xsx16", 256, 136, 0, 0, qk_iq4_xsx16_matmul_a8},
+    {"z4_32x16", 32, 19, 0, 0, qk_z4_32x16_matmul_a8},
+    {"z4_64x16", 64, 35, 0, 0, qk_z4_64x16_matmul_a8},
+    {"z8x16", 32, 36, 0, 0, qk_z8x16_matmul_a8},
+    {"nf4x16", 64, 36, 0, 0, qk_nf4x16_matmul_a8},
+    {"nf4_doublex16", 64, 33, qk_nf4_double_head_bytes, 0, qk_nf4_doublex16_matmul_a8},
+    {"fp4x16", 64, 36, 0, 0, qk_fp4x16_matmul_a8},
+    {"int8x16", 32, 32, four, 0, qk_int8x16_matmul_a8},
 };
 
 enum { MAX_THREADS = 64, MAX_ROUNDS = 1000 };
@@ -57,6 +93,11 @@ static struct {
   pthread_barrier_t start, end;
   uint64_t sink[MAX_THREADS * 16];
 } work;
+
+static size_t row_size(int f, size_t columns) {
+  const size_t head = formats[f].head ? formats[f].head(columns) : 0;
+  return head + columns / formats[f].block * formats[f].bytes;
+}
 
 static double now(void) {
   struct timespec t;
@@ -84,7 +125,7 @@ static void part(int index) {
                           ? work.rows
                           : work.rows * (size_t)(index + 1) / (size_t)work.threads / 16 * 16;
   const int f = work.format;
-  const size_t row_bytes = work.columns / formats[f].block * formats[f].bytes / formats[f].rows;
+  const size_t row_bytes = row_size(f, work.columns);
   const uint8_t *from = work.weights + first * row_bytes;
   if (work.only_reads) {
     work.sink[16 * index] ^= read_all(from, (last - first) * row_bytes);
@@ -118,8 +159,7 @@ static double timed(int only_reads, size_t window) {
 }
 
 static double window_size(int f) {
-  return (double)(work.rows * work.columns / formats[f].block * formats[f].bytes) /
-         (double)formats[f].rows;
+  return (double)(work.rows * row_size(f, work.columns));
 }
 
 static int by_value(const void *a, const void *b) {
@@ -147,7 +187,7 @@ static void measure(int f, int isa, int threads, int rounds) {
   const double bytes = window_size(f) / 1e9;
   // The upper decile: what the machine does when its neighbours are quiet.
   const double best = times[rounds / 10], best_read = reads[rounds / 10];
-  printf("%-8s %-7s %d thread%s %6.2f GB/s  read %6.2f GB/s  ratio %.2f (median %.2f)\n",
+  printf("%-13s %-7s %d thread%s %6.2f GB/s  read %6.2f GB/s  ratio %.2f (median %.2f)\n",
          formats[f].name, qk_cpu_name(isa), threads, threads > 1 ? "s" : " ", bytes / best,
          bytes / best_read, best_read / best, ratios[rounds / 2]);
   fflush(stdout);
@@ -178,11 +218,13 @@ int main(int count, char **arguments) {
   work.blocks = blocks;
   for (int f = 0; f < (int)(sizeof formats / sizeof *formats); f++) {
     if (count > 3 && strcmp(arguments[3], formats[f].name) != 0) continue;
-    const size_t row_bytes = columns / formats[f].block * formats[f].bytes / formats[f].rows;
+    const size_t row_bytes = row_size(f, columns);
     work.rows = window_bytes / row_bytes / 32 * 32;
     for (int isa = 1; isa < QK_ISA_COUNT; isa++) {
       if (qk_cpu_force(isa) != isa) continue;
-      for (int threads = 1; threads <= 2; threads++) measure(f, isa, threads, rounds);
+      for (int threads = 1; threads <= 2; threads++) {
+        if (count <= 4 || atoi(arguments[4]) == threads) measure(f, isa, threads, rounds);
+      }
     }
   }
   free(weights);

@@ -167,31 +167,37 @@ void qk_nf4_double_begin(float offset, size_t first, const float *factors, size_
 // Writes the blocks of a row: `codes` has the 8-bit code of each.
 void qk_nf4_double_encode(const float *values, const uint8_t *codes, void *target, size_t columns);
 
-// Interleaved forms: 16 rows side by side (interleaved.h), as many bytes as in rows, rows rounded up to
+// Interleaved forms: 16 rows side by side (interleaved.h, parts_groups.h), as many bytes as in rows, rows rounded up to
 // a multiple of 16. Products have the bits of the row-major forms; weights and row_bytes are those of
 // rows, and a range of rows starts at a multiple of 16.
 //   pack: rows of columns elements at source, row_bytes apart, to groups at target
 //   decode: count elements of row (0 ... 15) of the group at group
-void qk_q4_0x16_pack(const void *source, size_t row_bytes, size_t rows, size_t columns, void *target);
-void qk_q4_1x16_pack(const void *source, size_t row_bytes, size_t rows, size_t columns, void *target);
-void qk_q8_0x16_pack(const void *source, size_t row_bytes, size_t rows, size_t columns, void *target);
-void qk_q4_kx16_pack(const void *source, size_t row_bytes, size_t rows, size_t columns, void *target);
-void qk_q4_kx16_decode(const void *group, size_t row, float *values, size_t count);
-void qk_q4_kx16_matmul_a8(const void *weights, size_t row_bytes, size_t rows, size_t columns,
-                          const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,
-                          size_t y_stride);
-void qk_q4_0x16_decode(const void *group, size_t row, float *values, size_t count);
-void qk_q4_1x16_decode(const void *group, size_t row, float *values, size_t count);
-void qk_q8_0x16_decode(const void *group, size_t row, float *values, size_t count);
-void qk_q4_0x16_matmul_a8(const void *weights, size_t row_bytes, size_t rows, size_t columns,
-                          const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,
-                          size_t y_stride);
-void qk_q4_1x16_matmul_a8(const void *weights, size_t row_bytes, size_t rows, size_t columns,
-                          const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,
-                          size_t y_stride);
-void qk_q8_0x16_matmul_a8(const void *weights, size_t row_bytes, size_t rows, size_t columns,
-                          const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,
-                          size_t y_stride);
+#define QK_INTERLEAVED_FORMAT(name)                                                                 \
+  void qk_##name##x16_pack(const void *source, size_t row_bytes, size_t rows, size_t columns,       \
+                           void *target);                                                           \
+  void qk_##name##x16_decode(const void *group, size_t row, float *values, size_t count);           \
+  void qk_##name##x16_matmul_a8(const void *weights, size_t row_bytes, size_t rows, size_t columns, \
+                                const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,     \
+                                size_t y_stride);
+QK_INTERLEAVED_FORMAT(q4_0)
+QK_INTERLEAVED_FORMAT(q4_1)
+QK_INTERLEAVED_FORMAT(q5_0)
+QK_INTERLEAVED_FORMAT(q5_1)
+QK_INTERLEAVED_FORMAT(q8_0)
+QK_INTERLEAVED_FORMAT(q2_k)
+QK_INTERLEAVED_FORMAT(q3_k)
+QK_INTERLEAVED_FORMAT(q4_k)
+QK_INTERLEAVED_FORMAT(q5_k)
+QK_INTERLEAVED_FORMAT(q6_k)
+QK_INTERLEAVED_FORMAT(iq4_nl)
+QK_INTERLEAVED_FORMAT(iq4_xs)
+QK_INTERLEAVED_FORMAT(nf4)
+QK_INTERLEAVED_FORMAT(nf4_double)
+QK_INTERLEAVED_FORMAT(fp4)
+QK_INTERLEAVED_FORMAT(int8)
+QK_INTERLEAVED_FORMAT(z4_32)
+QK_INTERLEAVED_FORMAT(z4_64)
+QK_INTERLEAVED_FORMAT(z8)
 
 // ---- attention.c --------------------------------------------------------------------------------------
 
