@@ -176,3 +176,18 @@ void qk_int8_add_outliers(const void *weights, size_t row_bytes, size_t rows, si
     }
   }
 }
+
+void qk_int8x16_add_outliers(const void *weights, size_t row_bytes, size_t rows, size_t columns,
+                             const float *x, const uint32_t *outliers, float *y) {
+  for (size_t b = 0; b < columns / 32; b++) {
+    for (uint32_t left = outliers[b]; left != 0; left &= left - 1) {
+      const size_t k = 32 * b + (size_t)__builtin_ctz(left);
+      for (size_t r = 0; r < rows; r++) {
+        const uint8_t *group = (const uint8_t *)weights + r / QK_GROUP_ROWS * QK_GROUP_ROWS * row_bytes;
+        const uint8_t *word = group + 4 * (r % QK_GROUP_ROWS);
+        const int8_t q = (int8_t)word[QK_GROUP_ROWS * (HEAD + k / 4 * 4) + k % 4];
+        y[r] = fmaf((float)q * largest_of(word) * inverse_127, x[k], y[r]);
+      }
+    }
+  }
+}

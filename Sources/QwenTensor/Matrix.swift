@@ -94,6 +94,9 @@ package struct Matrix: @unchecked Sendable {
   /// Whether rows are there only once they were fetched.
   package var isDeferred: Bool { (owner as? any PageOwner)?.isDeferred ?? false }
 
+  /// The memory of the process that the bytes are in; nil for those of a file.
+  var buffer: Buffer? { owner as? Buffer }
+
   /// Whether the bytes are those of a file, which the system can drop and fetch again.
   package var isMapped: Bool { (owner as? any PageOwner)?.isMapped ?? false }
 

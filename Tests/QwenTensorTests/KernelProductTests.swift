@@ -100,7 +100,7 @@ private func columnCounts(_ format: StorageFormat) -> [Int] {
   }
 }
 
-/// Formats whose table of floats becomes one of integers of 15 bits in products.
+/// Formats whose table of floats becomes one of integers of 16 bits in products.
 private let wideFormats: Set = ["NF4", "NF4-double", "FP4"]
 
 extension `Kernels` {
@@ -113,7 +113,7 @@ extension `Kernels` {
         // A chain of at most columns / 8 sums in a lane, three levels of lanes, rounding of
         // products and scales: well under columns / 8 + 8 half units.
         let limit =
-          Double(columns / 8 + 8) * 0x1p-24 + (wideFormats.contains(name) ? 0x1p-14 : 0)
+          Double(columns / 8 + 8) * 0x1p-24 + (wideFormats.contains(name) ? 0x1p-15 : 0)
         #expect(problem.error(on(0) { problem.run() }) < limit)
       }
     }

@@ -86,6 +86,9 @@ void qk_int8_quantize(const float *x, qk_a8_block *blocks, uint32_t *outliers, s
 // y[r] += the outliers of one token times row r of weights in int8, in rising order of columns.
 void qk_int8_add_outliers(const void *weights, size_t row_bytes, size_t rows, size_t columns,
                           const float *x, const uint32_t *outliers, float *y);
+// The same of interleaved rows.
+void qk_int8x16_add_outliers(const void *weights, size_t row_bytes, size_t rows, size_t columns,
+                             const float *x, const uint32_t *outliers, float *y);
 
 // Products of blocked weights and 8-bit activations; columns a multiple of 32; token t at
 // x + t * x_stride (x_stride in blocks). Blocks are summed exactly in integers, then scaled and added in

@@ -16,7 +16,7 @@ extension OptionTable {
       ),
       Option(
         "pack", .word(["auto", "on", "off"]), default: "auto",
-        "on interleaves the rows of mapped weights in memory of our own, with the same results: a longer start, a faster answer; off leaves them in the file's pages, which processes share; auto does so where it gains much on this processor."
+        "on interleaves the rows of weights in memory of our own, with the same results: a longer start, a faster answer; off leaves them in the file's pages, which processes share; auto does so where it gains much on this processor."
       ),
       Option(
         "threads", .integer(0...1024), default: 0,

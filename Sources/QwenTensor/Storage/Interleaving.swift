@@ -26,30 +26,54 @@ package struct Interleaving: Sendable {
     @convention(c) (UnsafeRawPointer?, Int, UnsafeMutablePointer<Float>?, Int) -> Void
 }
 
-/// Sets without 512-bit vectors.
+/// Sets without 512-bit vectors: with these rows of 4 bits are as fast as memory.
 private let onAVX2 = [QK_ISA_AVX2, QK_ISA_AVXVNNI]
+private let onAll = onAVX2 + [QK_ISA_AVX512]
 
 extension StorageFormat {
-  /// Q4_0 in groups of 16 rows.
-  package static let q4_0x16 = unsafe q4_0.interleaved(
-    "Q4_0x16", paysOn: onAVX2, product: qk_q4_0x16_matmul_a8, pack: qk_q4_0x16_pack,
-    decode: qk_q4_0x16_decode)
-  /// Q4_1 in groups of 16 rows.
-  package static let q4_1x16 = unsafe q4_1.interleaved(
-    "Q4_1x16", paysOn: onAVX2, product: qk_q4_1x16_matmul_a8, pack: qk_q4_1x16_pack,
-    decode: qk_q4_1x16_decode)
-  /// Q8_0 in groups of 16 rows.
-  package static let q8_0x16 = unsafe q8_0.interleaved(
-    "Q8_0x16", paysOn: [], product: qk_q8_0x16_matmul_a8, pack: qk_q8_0x16_pack,
-    decode: qk_q8_0x16_decode)
-
-  /// Q4_K in groups of 16 rows.
-  package static let q4_kx16 = unsafe q4_k.interleaved(
-    "Q4_Kx16", paysOn: onAVX2, product: qk_q4_kx16_matmul_a8, pack: qk_q4_kx16_pack,
-    decode: qk_q4_kx16_decode)
-
   /// Every interleaved form. They are made from rows, by `Matrix.packed`, or come from a file that says so.
-  package static let interleavedForms: [StorageFormat] = [.q4_0x16, .q4_1x16, .q8_0x16, .q4_kx16]
+  package static let interleavedForms: [StorageFormat] = unsafe [
+    q4_0.interleaved(
+      onAVX2, qk_q4_0x16_matmul_a8, pack: qk_q4_0x16_pack, decode: qk_q4_0x16_decode),
+    q4_1.interleaved(
+      onAVX2, qk_q4_1x16_matmul_a8, pack: qk_q4_1x16_pack, decode: qk_q4_1x16_decode),
+    q5_0.interleaved(
+      onAll, qk_q5_0x16_matmul_a8, pack: qk_q5_0x16_pack, decode: qk_q5_0x16_decode),
+    q5_1.interleaved(
+      onAll, qk_q5_1x16_matmul_a8, pack: qk_q5_1x16_pack, decode: qk_q5_1x16_decode),
+    q8_0.interleaved(
+      [], qk_q8_0x16_matmul_a8, pack: qk_q8_0x16_pack, decode: qk_q8_0x16_decode),
+    q2_k.interleaved(
+      onAll, qk_q2_kx16_matmul_a8, pack: qk_q2_kx16_pack, decode: qk_q2_kx16_decode),
+    q3_k.interleaved(
+      onAll, qk_q3_kx16_matmul_a8, pack: qk_q3_kx16_pack, decode: qk_q3_kx16_decode),
+    q4_k.interleaved(
+      onAll, qk_q4_kx16_matmul_a8, pack: qk_q4_kx16_pack, decode: qk_q4_kx16_decode),
+    q5_k.interleaved(
+      onAll, qk_q5_kx16_matmul_a8, pack: qk_q5_kx16_pack, decode: qk_q5_kx16_decode),
+    q6_k.interleaved(
+      onAll, qk_q6_kx16_matmul_a8, pack: qk_q6_kx16_pack, decode: qk_q6_kx16_decode),
+    iq4_nl.interleaved(
+      onAll, qk_iq4_nlx16_matmul_a8, pack: qk_iq4_nlx16_pack, decode: qk_iq4_nlx16_decode),
+    iq4_xs.interleaved(
+      onAll, qk_iq4_xsx16_matmul_a8, pack: qk_iq4_xsx16_pack, decode: qk_iq4_xsx16_decode),
+    nf4.interleaved(
+      onAll, qk_nf4x16_matmul_a8, pack: qk_nf4x16_pack, decode: qk_nf4x16_decode),
+    nf4Double.interleaved(
+      onAll, qk_nf4_doublex16_matmul_a8, pack: qk_nf4_doublex16_pack,
+      decode: qk_nf4_doublex16_decode),
+    fp4.interleaved(
+      onAll, qk_fp4x16_matmul_a8, pack: qk_fp4x16_pack, decode: qk_fp4x16_decode),
+    int8.interleaved(
+      onAll, qk_int8x16_matmul_a8, pack: qk_int8x16_pack, decode: qk_int8x16_decode,
+      outliers: qk_int8x16_add_outliers),
+    z4_32.interleaved(
+      onAll, qk_z4_32x16_matmul_a8, pack: qk_z4_32x16_pack, decode: qk_z4_32x16_decode),
+    z4_64.interleaved(
+      onAll, qk_z4_64x16_matmul_a8, pack: qk_z4_64x16_pack, decode: qk_z4_64x16_decode),
+    z8.interleaved(
+      onAll, qk_z8x16_matmul_a8, pack: qk_z8x16_pack, decode: qk_z8x16_decode),
+  ]
 
   /// Name of the format, or of the one that rows have by themselves.
   package var rowName: String { interleaving?.source ?? name }
@@ -75,14 +99,13 @@ extension StorageFormat {
   }
 
   private func interleaved(
-    _ name: String, paysOn: [Int], product: @escaping BlockProduct,
-    pack: @escaping Interleaving.Pack,
-    decode: @escaping Interleaving.DecodeRow
+    _ paysOn: [Int], _ product: @escaping BlockProduct, pack: @escaping Interleaving.Pack,
+    decode: @escaping Interleaving.DecodeRow, outliers: OutlierProduct? = nil
   ) -> StorageFormat {
     unsafe StorageFormat(
-      name: name, blockElements: blockElements, blockBytes: blockBytes, decode: self.decode,
-      blockProduct: product,
+      name: name + "x16", blockElements: blockElements, blockBytes: blockBytes, rowHead: rowHead,
+      decode: self.decode, blockProduct: product, outlierProduct: outliers,
       interleaving: Interleaving(
-        source: self.name, rows: 16, paysOn: paysOn, pack: pack, decode: decode))
+        source: name, rows: 16, paysOn: paysOn, pack: pack, decode: decode))
   }
 }
