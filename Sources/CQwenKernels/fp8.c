@@ -48,6 +48,10 @@ static float row_product(const uint8_t *row, const float *x, size_t blocks) {
 void qk_fp8_matmul(const void *weights, size_t row_bytes, size_t rows, size_t columns, const float *x,
                    size_t x_stride, size_t tokens, float *y, size_t y_stride) {
 #if QK_X86
+  if (qk_isa() >= QK_ISA_AVX512) {
+    qk_fp8_matmul_avx512(weights, row_bytes, rows, columns, x, x_stride, tokens, y, y_stride);
+    return;
+  }
   if (qk_isa() >= QK_ISA_AVX2) {
     qk_fp8_matmul_avx2(weights, row_bytes, rows, columns, x, x_stride, tokens, y, y_stride);
     return;
