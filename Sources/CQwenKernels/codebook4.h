@@ -8,6 +8,10 @@
 static const int8_t qk_iq4_table[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                         1,    13,   25,  38,  53,  69,  89,  113};
 
+// The same as floats.
+static const float qk_iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                        1,    13,   25,  38,  53,  69,  89,  113};
+
 // A table of floats, and the same times `unit` as integers of 16 bits for products, with the inverse of the unit.
 typedef struct {
   float values[16];

@@ -11,7 +11,7 @@
 // What codes stand for before they are scaled: whole numbers from low to high, or the 16 values of a table.
 typedef struct {
   float low, high;
-  const int8_t *table;
+  const float *table;
 } qk_grid;
 
 // Vectors are passed between inlined functions only: no calling convention is involved.
@@ -47,13 +47,11 @@ QK_INLINE qk_lanes qk_nearest8(qk_grid grid, qk_lanes value) {
     value = qk_select(value > grid.high, zeros + grid.high, value);
     return (value + 0x1.8p23f) - 0x1.8p23f;
   }
-  // A step up for each middle that lies below.
+  // The next for each middle that lies below.
   qk_lanes level = zeros + grid.table[0];
   for (int i = 0; i < 15; i++) {
-    const float low = grid.table[i];
     const float high = grid.table[i + 1];
-    const qk_lanes step = zeros + (high - low);
-    level += (qk_lanes)((value > zeros + (low + high) / 2) & (qk_masks)step);
+    level = qk_select(value > zeros + (grid.table[i] + high) / 2, zeros + high, level);
   }
   return level;
 }
@@ -96,8 +94,8 @@ QK_INLINE qk_moments qk_try_scale(qk_grid grid, const float *x, const float *w, 
   return (qk_moments){qk_add_lanes(cross), qk_add_lanes(square)};
 }
 
-// The scale of least error; 0 for zeros.
-QK_INLINE float qk_fit_scale(qk_grid grid, const float *x, const float *w, int count) {
+// The scale of least error; 0 for zeros. With `rising` it is not negative.
+QK_INLINE float qk_fit_signed_scale(qk_grid grid, const float *x, const float *w, int count, int rising) {
   enum { STEPS = 15 };
   const float extreme = qk_extreme(x, count);
   if (fabsf(extreme) < 1e-30f) {
@@ -108,6 +106,9 @@ QK_INLINE float qk_fit_scale(qk_grid grid, const float *x, const float *w, int c
   for (int side = 0; side < 2; side++) {
     // The extreme value takes the lowest or the highest level, give or take a fifth.
     const float end = side == 0 ? qk_lowest(grid) : qk_highest(grid);
+    if (rising && end * extreme < 0) {
+      continue;
+    }
     for (int i = 0; i < STEPS; i++) {
       const float inverse = end * (0.85f + 0.03f * (float)i) / extreme;
       const qk_moments sums = qk_try_scale(grid, x, w, count, inverse);
@@ -126,6 +127,10 @@ QK_INLINE float qk_fit_scale(qk_grid grid, const float *x, const float *w, int c
     scale = sums.cross / sums.square;
   }
   return scale;
+}
+
+QK_INLINE float qk_fit_scale(qk_grid grid, const float *x, const float *w, int count) {
+  return qk_fit_signed_scale(grid, x, w, count, 0);
 }
 
 // ---- x = d level + m --------
@@ -225,7 +230,7 @@ QK_INLINE void qk_codes_of(qk_grid grid, const float *x, int count, qk_line line
       if (grid.table == 0) {
         code = (uint8_t)(levels[l] - grid.low);
       } else {
-        while (code < 15 && (float)grid.table[code] < levels[l]) {
+        while (code < 15 && grid.table[code] < levels[l]) {
           code++;
         }
       }

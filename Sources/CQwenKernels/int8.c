@@ -164,6 +164,14 @@ void qk_int8_quantize(const float *x, qk_a8_block *blocks, uint32_t *outliers, s
   }
 }
 
+void qk_int8_clear(qk_a8_block *block, uint32_t places) {
+  for (uint32_t left = places; left != 0; left &= left - 1) {
+    const int k = __builtin_ctz(left);
+    block->sum -= block->values[k];
+    block->values[k] = 0;
+  }
+}
+
 void qk_int8_add_outliers(const void *weights, size_t row_bytes, size_t rows, size_t columns,
                           const float *x, const uint32_t *outliers, float *y) {
   for (size_t b = 0; b < columns / 32; b++) {

@@ -31,7 +31,7 @@ QK_PARTS_DECODE(iq4_nl)
 QK_PARTS_MATMUL(iq4_nl)
 QK_PARTS_INTERLEAVED(iq4_nl)
 
-static const qk_grid grid = {0, 0, qk_iq4_table};
+static const qk_grid grid = {0, 0, qk_iq4_values};
 
 QK_INLINE void encode_best(const float *values, const float *importance, void *target, size_t count) {
   uint8_t *block = target;

@@ -43,7 +43,7 @@ QK_PARTS_DECODE(iq4_xs)
 QK_PARTS_MATMUL(iq4_xs)
 QK_PARTS_INTERLEAVED(iq4_xs)
 
-static const qk_super_shape shape = {.grid = {0, 0, qk_iq4_table}, .width = 32, .low = -32, .high = 31};
+static const qk_super_shape shape = {.grid = {0, 0, qk_iq4_values}, .width = 32, .low = -32, .high = 31};
 
 QK_INLINE void encode_best(const float *values, const float *importance, void *target, size_t count) {
   uint8_t *block = target;

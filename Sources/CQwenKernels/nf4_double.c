@@ -4,6 +4,7 @@
 //   row touches; then blocks of 64: a byte i and 32 bytes of codes as in NF4.
 // The value is (dynamic8[i] * factor + offset) * table[q], as bitsandbytes has it.
 #include "dynamic8.h"
+#include "fit.h"
 #include "nf4_table.h"
 
 enum { BYTES = 33, SEGMENT = 256 };
@@ -154,4 +155,70 @@ void qk_nf4_double_encode(const float *values, const uint8_t *codes, void *targe
     // 4-bit codes come from the magnitude itself, not from what its 8 bits say.
     qk_nf4_codes(values, qk_largest64(values), block + 1);
   }
+}
+
+// ---- Least error --------
+
+QK_INLINE void fit_largest(const float *values, const float *importance, float *largest, size_t count) {
+  const qk_grid grid = {0, 0, qk_nf4_table.values};
+  for (size_t b = 0; b < count / 64; b++, values += 64) {
+    largest[b] = qk_largest64(values);
+    if (!qk_is_finite(values, 64)) {
+      continue;
+    }
+    float w[64];
+    qk_weights_of(importance ? importance + 64 * b : 0, w, 64);
+    const qk_line plain = {largest[b], 0};
+    // Magnitudes are coded by their distance from their mean: a negative one would be far from it.
+    const qk_line fit = {qk_fit_signed_scale(grid, values, w, 64, 1), 0};
+    largest[b] = qk_choose_line(grid, values, w, 64, plain, fit).d;
+  }
+}
+
+QK_INLINE void recode(const float *values, const uint8_t *codes, void *target, size_t columns) {
+  const qk_grid grid = {0, 0, qk_nf4_table.values};
+  const size_t blocks = columns / 64;
+  uint8_t *block = (uint8_t *)target + head_bytes(blocks);
+  for (size_t b = 0; b < blocks; b++, block += BYTES, values += 64) {
+    block[0] = codes[b];
+    if (!qk_is_finite(values, 64)) {
+      qk_nf4_codes(values, qk_largest64(values), block + 1);
+      continue;
+    }
+    uint8_t found[64];
+    qk_codes_of(grid, values, 64, (qk_line){largest_of(target, blocks, b), 0}, found);
+    qk_store_nibbles(block + 1, found);
+    qk_store_nibbles(block + 17, found + 32);
+  }
+}
+
+#if QK_X86
+static QK_AVX2 void fit_largest_avx2(const float *values, const float *importance, float *largest,
+                                     size_t count) {
+  fit_largest(values, importance, largest, count);
+}
+
+static QK_AVX2 void recode_avx2(const float *values, const uint8_t *codes, void *target, size_t columns) {
+  recode(values, codes, target, columns);
+}
+#endif
+
+void qk_nf4_fit_largest(const float *values, const float *importance, float *largest, size_t count) {
+#if QK_X86
+  if (qk_isa() >= QK_ISA_AVX2) {
+    fit_largest_avx2(values, importance, largest, count);
+    return;
+  }
+#endif
+  fit_largest(values, importance, largest, count);
+}
+
+void qk_nf4_double_encode_best(const float *values, const uint8_t *codes, void *target, size_t columns) {
+#if QK_X86
+  if (qk_isa() >= QK_ISA_AVX2) {
+    recode_avx2(values, codes, target, columns);
+    return;
+  }
+#endif
+  recode(values, codes, target, columns);
 }

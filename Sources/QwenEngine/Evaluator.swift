@@ -40,6 +40,7 @@ final class Evaluator: @unchecked Sendable {
       workspace = try Workspace(
         settings.configuration, maximumTokens: maximumTokens, threads: model.settings.threads,
         isExact: model.settings.isExact, control: control,
+        sharesOutliers: model.settings.sharesOutliers,
         blas: model.settings.usesOpenBLAS ? OpenBLAS.shared : nil)
       logits = try FloatBuffer(count: rows * columns)
     } catch { throw EngineError(error) }

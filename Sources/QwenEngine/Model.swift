@@ -86,6 +86,8 @@ struct OpenSettings: Sendable {
   var isVocabularyOnly = false
   var threads: Int
   var isExact: Bool
+  /// Whether LLM.int8() looks for outliers in all tokens of a step together.
+  var sharesOutliers: Bool
   var usesOpenBLAS: Bool
   var policy: WeightPolicy
   /// Most bytes that weights and sessions may take together.
@@ -115,6 +117,7 @@ struct OpenSettings: Sendable {
     usesOpenBLAS = options["matmul"]?.string == "openblas"
     maximumMemory = options["max_memory"].flatMap(ByteSize.init)?.bytes
     isExact = options["compute"]?.string == "float32" || usesOpenBLAS
+    sharesOutliers = options["outliers"]?.string == "step"
     policy = WeightPolicy(options: options)
     if policy.isActive, mode == .copy {
       // A copy of what is converted anyway would only take memory: map, and copy what stays.

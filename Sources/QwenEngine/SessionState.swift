@@ -54,7 +54,7 @@ extension Session {
   /// Saves to a file, as a whole or not at all.
   package func save(to path: String) throws(EngineError) {
     do {
-      var file = try AtomicFile(path: path)
+      let file = try OutputFile(path: path, replaces: true, isPrivate: true)
       try unsafe save { (bytes) throws(FormatError) in try unsafe file.write(bytes) }
       try file.commit()
     } catch { throw EngineError(error) }
@@ -227,7 +227,11 @@ extension ConversationSettings {
 
 extension OpenSettings {
   /// How products are computed.
-  var computeName: String { usesOpenBLAS ? "openblas" : isExact ? "float32" : "auto" }
+  var computeName: String {
+    if usesOpenBLAS { return "openblas" }
+    if isExact { return "float32" }
+    return sharesOutliers ? "auto, outliers of steps" : "auto"
+  }
 }
 
 private func littleEndian<T: FixedWidthInteger>(_ value: T) -> [UInt8] {

@@ -23,12 +23,12 @@ package final class Workspace: @unchecked Sendable {
   /// Buffers for steps of up to `maximumTokens` tokens.
   package init(
     _ c: ModelConfiguration, maximumTokens: Int, threads: Int, isExact: Bool, control: RunControl,
-    blas: OpenBLAS? = nil
+    sharesOutliers: Bool = false, blas: OpenBLAS? = nil
   ) throws(TensorError) {
     self.maximumTokens = maximumTokens
     compute = try Compute(
       threads: threads, isExact: isExact, control: control, maximumTokens: maximumTokens,
-      maximumColumns: Workspace.widest(c), blas: blas)
+      maximumColumns: Workspace.widest(c), sharesOutliers: sharesOutliers, blas: blas)
     let (q, kv) = (c.queryHeads * c.headDim, c.kvHeads * c.headDim)
     hidden = try FloatBuffer(count: maximumTokens * c.hiddenSize)
     normed = try FloatBuffer(count: maximumTokens * c.hiddenSize)

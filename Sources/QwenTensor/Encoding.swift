@@ -52,7 +52,7 @@ extension Matrix {
     }
     let source = FloatRows(matrix: self, order: order)
     if let encodeMatrix = unsafe format.encodeMatrix {
-      return try unsafe encodeMatrix(source, target, threads)
+      return try unsafe encodeMatrix(source, effort, importance, target, threads)
     }
     let parts = max(1, min(threads, rows, WorkerPool.maximumThreads))
     let scratch = try FloatBuffer(count: parts * source.scratchCount)

@@ -137,7 +137,7 @@ private struct QualityBench: ~Copyable {
   private(set) var positions = 0
 
   /// Positions evaluated and compared at once.
-  private static let step = 32
+  private static let step = 128
 
   init(path: UnsafePointer<CChar>, given: GivenOptions, window: Int) throws(Failure) {
     (self.path, self.given, self.window) = (path, given, window)

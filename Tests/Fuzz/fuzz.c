@@ -48,6 +48,7 @@ static int ends_with(const char *name, const char *ending) {
 static int is_weights(const char *n) {
   return (ends_with(n, ".safetensors") && strncmp(n, "golden", 6) != 0) || ends_with(n, ".index.json");
 }
+static int is_model(const char *n);
 static int is_torch(const char *n) { return ends_with(n, ".bin"); }
 static int is_gguf(const char *n) { return ends_with(n, ".gguf"); }
 static int is_vocabulary(const char *n) {
@@ -58,15 +59,19 @@ static int is_config(const char *n) {
   return strcmp(n, "config.json") == 0 || strcmp(n, "generation_config.json") == 0;
 }
 
+static int is_model(const char *n) { return is_weights(n) || is_gguf(n) || is_config(n); }
+
 typedef struct {
   const char *name;
   int (*takes)(const char *name); /* NULL: requests */
   size_t head;                    /* bytes that are damaged most */
+  int converts;                   /* written in another format instead of used */
 } Target;
 
 static const Target targets[] = {
-    {"safetensors", is_weights, 4096}, {"torch", is_torch, 8192}, {"gguf", is_gguf, 16384},
-    {"tokenizer", is_vocabulary, 65536}, {"config", is_config, 4096}, {"request", NULL, 4096},
+    {"safetensors", is_weights, 4096, 0}, {"torch", is_torch, 8192, 0}, {"gguf", is_gguf, 16384, 0},
+    {"tokenizer", is_vocabulary, 65536, 0}, {"config", is_config, 4096, 0}, {"request", NULL, 4096, 0},
+    {"convert", is_model, 8192, 1},
 };
 enum { TARGETS = sizeof targets / sizeof *targets };
 
@@ -145,6 +150,36 @@ static void use(qwen_model model) {
   qwen_session_close(session);
 }
 
+/* Writes the model at path in another format, with options that may be damaged. True if it was written; whatever
+ * happens, no part of it may be left under another name. */
+static int convert(Random *random, const char *path) {
+  static const char *const all[] = {
+      "{\"weights\":\"q4_0\",\"overwrite\":true}", "{\"weights\":\"nf4-double\",\"head\":\"q6_k\"}",
+      "{\"weights\":\"q8_0\",\"rounding\":\"plain\",\"container\":\"gguf\",\"threads\":2}",
+      "{\"weights\":\"iq4_nl\",\"embeddings\":\"f16\",\"container\":\"folder\",\"pack\":\"on\"}", "{}",
+  };
+  enum { ALL = sizeof all / sizeof *all };
+  const char *chosen = all[random_below(random, ALL)], *lent = all[random_below(random, ALL)];
+  Bytes options = copy_bytes(chosen, strlen(chosen)), other = copy_bytes(lent, strlen(lent));
+  if (random_below(random, 4) == 0) mutate(random, &options, 4096, &other);
+  options.bytes[options.count < options.capacity ? options.count : options.capacity - 1] = 0;
+  char folder[PATH_MAX + 16], out[PATH_MAX + 32], command[2 * PATH_MAX + 64];
+  snprintf(folder, sizeof folder, "%s-out", work);
+  mkdir(folder, 0700);
+  snprintf(out, sizeof out, "%s/%s", folder, random_below(random, 2) == 0 ? "a.gguf" : "b");
+  const int written = qwen_model_convert(path, out, (const char *)options.bytes, NULL, NULL) == QWEN_OK;
+  struct dirent **left;
+  const int count = scandir(folder, &left, NULL, NULL);
+  if (count != (written ? 3 : 2)) abort();
+  for (int i = 0; i < count; i++) free(left[i]);
+  free(left);
+  snprintf(command, sizeof command, "rm -rf '%s'", folder);
+  if (system(command) != 0) perror(command);
+  free(options.bytes);
+  free(other.bytes);
+  return written;
+}
+
 /* One case of a target that damages files. True if the model opened. */
 static int file_case(const Target *target, unsigned long iteration) {
   static Place found[256];
@@ -172,6 +207,12 @@ static int file_case(const Target *target, unsigned long iteration) {
   }
   qwen_model model = NULL;
   char *plan = NULL;
+  if (target->converts) {
+    const int written = convert(&random, path);
+    free(text.bytes);
+    free(other.bytes);
+    return written;
+  }
   qwen_model_plan(path, NULL, &plan);
   qwen_string_free(plan);
   const char *options = random_below(&random, 2) == 0 ? "{\"load\":\"map\"}" : "{\"load\":\"copy\"}";

@@ -198,6 +198,34 @@ def test_what_is_written_computes_what_loading_does(model, word, tmp_path):
             libqwen.convert(folder, out, weights=word, rounding="plain")
 
 
+@pytest.mark.parametrize("word", ["q4_0", "q4_1", "q8_0"])
+def test_interleaved_folders_map_as_they_are(model, word, tmp_path):
+    family, folder, _ = model
+    options = {"weights": word, "rounding": "plain", "embeddings": "f32", "head": word}
+    libqwen.convert(folder, tmp_path / "rows", **options)
+    libqwen.convert(folder, tmp_path / "groups", pack="on", **options)
+    for how in ({}, {"pack": "on"}, {"pack": "off"}, EXACT, {"load": "copy"}):
+        found = []
+        for name in ("rows", "groups"):
+            with libqwen.Model(str(tmp_path / name), **how) as one, one.session() as session:
+                found.append(bits(session.logits(IDS)))
+        assert np.array_equal(*found), how
+    with libqwen.Model(str(tmp_path / "groups"), pack="on") as packed:
+        assert packed.info["memory"]["mapped_bytes"] > 0.9 * packed.info["memory"]["weight_bytes"]
+    path = tmp_path / "groups" / "model.safetensors"
+    with safe_open(path, framework="numpy") as file:
+        notes = [note.split()[0] for name, note in file.metadata().items() if name != "format"]
+    assert f"{word.upper()}x16" in notes
+    # Converted again, rows come out of their groups.
+    libqwen.convert(tmp_path / "groups", tmp_path / "again", **(options | {"weights": "f32", "head": "f32"}))
+    libqwen.convert(tmp_path / "rows", tmp_path / "other", **(options | {"weights": "f32", "head": "f32"}))
+    assert (tmp_path / "again" / "model.safetensors").read_bytes() == (tmp_path / "other" / "model.safetensors").read_bytes()
+    # A form that this version does not know.
+    path.write_bytes(path.read_bytes().replace(f"{word.upper()}x16".encode(), f"{word.upper()}x99".encode()))
+    with pytest.raises(libqwen.QwenUnsupportedError, match="x99"):
+        libqwen.Model(str(tmp_path / "groups"))
+
+
 def test_what_exists_is_kept_unless_asked(tmp_path):
     source = TINY / "qwen2-tied"
     for out in (tmp_path / "a.gguf", tmp_path / "folder"):

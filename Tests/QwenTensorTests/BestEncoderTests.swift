@@ -45,7 +45,7 @@ extension `Kernels` {
           matrix.encoded(as: format, effort: .best, importance: importance, threads: 1)
         )
       }
-      let isPlainOther = ["Q4_0", "Q4_1", "Q5_0", "Q5_1"].contains(name)
+      let isPlainOther = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "NF4"].contains(name)
       #expect(try error(x, ones, best) <= error(x, ones, plain) * (isPlainOther ? 0.95 : 1))
       #expect(try error(x, w, weighted) < error(x, w, best) * 0.97)
     }

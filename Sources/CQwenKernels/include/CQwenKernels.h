@@ -83,6 +83,8 @@ void qk_a8_quantize(const float *x, qk_a8_block *blocks, size_t count);
 // Activations as LLM.int8() has them: one scale for all blocks of a token, from half precision; values of 6 and more,
 // either sign, are outliers: 0 in the blocks, a bit of `outliers` (count / 32 words) for each.
 void qk_int8_quantize(const float *x, qk_a8_block *blocks, uint32_t *outliers, size_t count);
+// Codes at these places of a block become 0.
+void qk_int8_clear(qk_a8_block *block, uint32_t places);
 // y[r] += the outliers of one token times row r of weights in int8, in rising order of columns.
 void qk_int8_add_outliers(const void *weights, size_t row_bytes, size_t rows, size_t columns,
                           const float *x, const uint32_t *outliers, float *y);
@@ -153,6 +155,7 @@ QK_BEST_ENCODER_OF(q5_k)
 QK_BEST_ENCODER_OF(q6_k)
 QK_BEST_ENCODER_OF(iq4_nl)
 QK_BEST_ENCODER_OF(iq4_xs)
+QK_BEST_ENCODER_OF(nf4)
 
 // The same for the formats of bitsandbytes, equal to it. int8: one row; weights pass through half precision.
 void qk_nf4_encode(const float *values, void *target, size_t count);
@@ -162,6 +165,8 @@ void qk_int8_encode(const float *values, void *target, size_t count);
 size_t qk_nf4_double_head_bytes(size_t columns);
 // The largest magnitude of each 64 of count values.
 void qk_nf4_largest(const float *values, float *largest, size_t count);
+// Instead of it the magnitude of least error, not negative; importance of columns as in _encode_best.
+void qk_nf4_fit_largest(const float *values, const float *importance, float *largest, size_t count);
 // Codes of the dynamic 8-bit format of up to 256 values, and the factor they stand under.
 void qk_dynamic8_encode(const float *values, size_t count, float *factor, uint8_t *codes);
 // Writes the head of a row whose first block is block `first` of the matrix; factors are those of all segments.
@@ -169,6 +174,8 @@ void qk_nf4_double_begin(float offset, size_t first, const float *factors, size_
                          void *target, size_t columns);
 // Writes the blocks of a row: `codes` has the 8-bit code of each.
 void qk_nf4_double_encode(const float *values, const uint8_t *codes, void *target, size_t columns);
+// The same with 4-bit codes for the magnitude that the 8-bit one stands for; the head has been written.
+void qk_nf4_double_encode_best(const float *values, const uint8_t *codes, void *target, size_t columns);
 
 // Interleaved forms: 16 rows side by side (interleaved.h, parts_groups.h), as many bytes as in rows, rows rounded up to
 // a multiple of 16. Products have the bits of the row-major forms; weights and row_bytes are those of

@@ -7,6 +7,8 @@ package struct Conversion {
   private let path: String
   private let outPath: String
   private let policy: WeightPolicy
+  /// Which matrices of a folder are interleaved.
+  private let packing: PackingRule?
   private let replaces: Bool
   private let isFile: Bool
   private let model: Model
@@ -22,6 +24,8 @@ package struct Conversion {
     self.outPath = outPath
     self.progress = progress
     replaces = options["overwrite"]?.bool ?? false
+    let rules: [String: PackingRule] = ["auto": .whereFaster, "on": .all]
+    packing = rules[options["pack"]?.string ?? "off"]
     switch options["container"]?.string {
     case "gguf": isFile = true
     case "folder": isFile = false
@@ -138,7 +142,9 @@ package struct Conversion {
 
   private func writeFolder(_ folder: Folder) throws {
     var tensors = try network.export(for: .folder).map {
-      try PlannedTensor($0, policy, path: outPath, where: { _ in true }, routers: nil)
+      try PlannedTensor(
+        $0, policy, path: outPath, where: { _ in true }, routers: nil,
+        packing: model.configuration.headDim % 16 == 0 ? packing : nil)
     }
     // Where values go back to the places of their inputs there is nothing to tell.
     let ordered = Set(tensors.filter(\.keepsOrder).map(\.tensor.name))
@@ -155,8 +161,8 @@ package struct Conversion {
       file,
       tensors.map {
         SafetensorsHeader.Tensor(
-          name: $0.tensor.name, shape: $0.shape, format: $0.format?.name ?? "",
-          type: $0.format.map(\.safetensorsType) ?? "I32", byteCount: $0.byteCount)
+          name: $0.tensor.name, shape: $0.shape, format: $0.noted.name, type: $0.noted.type,
+          byteCount: $0.byteCount)
       })
     try stream(tensors) { (tensor, stream) throws(FormatError) in
       try unsafe stream.write(tensor) { (bytes) throws(FormatError) in try unsafe file.write(bytes)

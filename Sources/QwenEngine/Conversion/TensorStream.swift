@@ -10,11 +10,21 @@ struct PlannedTensor {
   /// Shape in the file, outermost first.
   let shape: [Int]
   let byteCount: Int
+  /// The interleaved form in which rows are written; nil for rows as they are.
+  let form: StorageFormat?
 
-  /// Chooses the format. Throws `.unsupported` where `isFit` allows none, `.malformed` for sizes that overflow.
+  /// Name and element type in safetensors files.
+  var noted: (name: String, type: String?) {
+    guard let format else { return ("", "I32") }
+    return form.map { ($0.name, nil) } ?? (format.name, format.safetensorsType)
+  }
+
+  /// Chooses the format; `packing` says which are interleaved.
+  ///
+  /// Throws `.unsupported` where `isFit` allows none, `.malformed` for sizes that overflow.
   init(
     _ tensor: ExportTensor, _ policy: WeightPolicy, path: String,
-    where isFit: (StorageFormat) -> Bool, routers: StorageFormat?
+    where isFit: (StorageFormat) -> Bool, routers: StorageFormat?, packing: PackingRule? = nil
   ) throws(FormatError) {
     self.tensor = tensor
     shape = tensor.shape
@@ -22,9 +32,11 @@ struct PlannedTensor {
     case .vector(let values):
       format = .f32
       byteCount = values.count * 4
+      form = nil
     case .order(let order, _):
       format = nil
       byteCount = order.count * 4
+      form = nil
     case .rows(let pieces, let part):
       let (stored, columns) = (pieces[0].matrix.format, pieces[0].matrix.columns)
       let chosen =
@@ -47,6 +59,12 @@ struct PlannedTensor {
       }
       format = chosen
       byteCount = bytes
+      // Groups have to be whole, wherever rows are taken apart.
+      let candidate =
+        packing?.wants(chosen) == true && (part == .layers || part == .head)
+        ? chosen.interleavedForm : nil
+      let group = candidate?.groupRows ?? 1
+      form = pieces.allSatisfy { $0.matrix.rows % group == 0 } ? candidate : nil
     }
   }
 
@@ -111,13 +129,21 @@ struct TensorStream {
     do {
       let importance = try meter?.importance(matrix)
       let slab = try Buffer(byteCount: min(step, matrix.rows) * rowBytes)
+      let groups = try planned.form.map { _ throws(TensorError) in
+        try Buffer(byteCount: slab.byteCount)
+      }
       var first = 0
       while first < matrix.rows {
         let rows = first..<min(first + step, matrix.rows)
         try unsafe converter.encode(
           matrix, order: piece.order, rows: rows, to: format, importance: importance,
           into: slab.address)
-        if let head {
+        if let groups, let interleaving = planned.form?.interleaving {
+          unsafe interleaving.pack(
+            slab.address, rowBytes, rows.count, matrix.columns, groups.address)
+          try unsafe sink(
+            UnsafeRawBufferPointer(start: groups.address, count: rows.count * rowBytes))
+        } else if let head {
           // Rows j and j + D/2 of a head come to lie beside each other.
           for row in 0..<head {
             let source = row % 2 * (head / 2) + row / 2

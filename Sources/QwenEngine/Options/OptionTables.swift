@@ -30,6 +30,10 @@ extension OptionTable {
         "auto multiplies quantised weights by 8-bit activations; float32 decodes them and computes in float."
       ),
       Option(
+        "outliers", .word(["token", "step"]), default: "token",
+        "Of int8 weights: in which columns an activation counts as an outlier and is multiplied in float. token: its own, so that no result depends on what is computed beside it; step: those of every token of a step, as bitsandbytes does."
+      ),
+      Option(
         "matmul", .word(["auto", "openblas"]), default: "auto",
         "openblas hands products of float weights to the system's OpenBLAS, without our promise of equal bits."
       ),
@@ -70,6 +74,10 @@ extension OptionTable {
       Option(
         "container", .word(["auto", "gguf", "folder"]), default: "auto",
         "What is written; auto writes a GGUF file if the name ends in .gguf, else a folder that maps in as it is."
+      ),
+      Option(
+        "pack", .word(["off", "auto", "on"]), default: "off",
+        "Interleaves the rows of matrices in a folder, so that they are not interleaved at each load: on all that have such a form, auto those that are faster so on this processor. Only this library reads them."
       ),
       Option(
         "overwrite", .bool, default: false,

@@ -13,17 +13,22 @@ private import Glibc
   private let temporary: String
   private let descriptor: Int32
   private let replaces: Bool
+  /// What is not yet handed to the system.
+  private var buffer: [UInt8] = []
   private var isDone = false
 
+  private static let bufferSize = 1 << 20
+
   /// Begins the file; with `replaces` one that has this name already is replaced at the end, else that is an error.
-  package init(path: String, replaces: Bool) throws(FormatError) {
+  /// One that `isPrivate` is for this user alone.
+  package init(path: String, replaces: Bool, isPrivate: Bool = false) throws(FormatError) {
     guard !path.isEmpty, !path.utf8.contains(0), !path.hasSuffix("/") else {
       throw FormatError(.missing, path: path, "is no name for a file")
     }
     if !replaces { try OutputFile.refuseExisting(path) }
     temporary = temporaryName(path)
     descriptor = unsafe open(
-      temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o666)
+      temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, isPrivate ? 0o600 : 0o666)
     guard descriptor >= 0 else {
       throw systemError(path: temporary, "can't be created", code: errno)
     }
@@ -38,8 +43,27 @@ private import Glibc
 
   /// Appends bytes.
   package func write(_ bytes: UnsafeRawBufferPointer) throws(FormatError) {
-    guard let start = bytes.baseAddress else { return }
     try refuseBeyondLimit(bytes.count)
+    if buffer.count + bytes.count > OutputFile.bufferSize { try flush() }
+    if bytes.count >= OutputFile.bufferSize {
+      try unsafe put(bytes)
+    } else {
+      unsafe buffer.append(contentsOf: bytes)
+    }
+    position += bytes.count
+  }
+
+  private func flush() throws(FormatError) {
+    var waiting: [UInt8] = []
+    swap(&waiting, &buffer)
+    // Span.withUnsafeBytes passes typed errors on, Array's does not.
+    try unsafe waiting.span.withUnsafeBytes { (bytes) throws(FormatError) in try unsafe put(bytes) }
+    waiting.removeAll(keepingCapacity: true)
+    swap(&waiting, &buffer)
+  }
+
+  private func put(_ bytes: UnsafeRawBufferPointer) throws(FormatError) {
+    guard let start = bytes.baseAddress else { return }
     var done = 0
     while done < bytes.count {
       // In bounds: done < count.
@@ -51,13 +75,11 @@ private import Glibc
           hint: "free some space, or write to another disk")
       }
       done += written
-      position += written
     }
   }
 
   /// Appends bytes.
   package func write(_ bytes: [UInt8]) throws(FormatError) {
-    // Span.withUnsafeBytes passes typed errors on, Array's does not.
     try unsafe bytes.span.withUnsafeBytes { (bytes) throws(FormatError) in
       try unsafe write(bytes)
     }
@@ -71,6 +93,7 @@ private import Glibc
 
   /// Brings everything to the disk and gives the file its name.
   package func commit() throws(FormatError) {
+    try flush()
     guard fsync(descriptor) == 0 else {
       throw systemError(path: path, "can't be written", code: errno)
     }

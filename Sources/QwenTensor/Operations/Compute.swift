@@ -12,6 +12,9 @@ package final class Compute: @unchecked Sendable {
   package let control: RunControl
   package let maximumTokens: Int
   package let maximumColumns: Int
+  /// LLM.int8(): whether a column that is an outlier of one token is one of all tokens of a step, as bitsandbytes has
+  /// it. Results then depend on what is computed together.
+  package let sharesOutliers: Bool
   /// Serves float products if the host asked for OpenBLAS.
   package let blas: OpenBLAS?
 
@@ -27,8 +30,9 @@ package final class Compute: @unchecked Sendable {
   /// Scratch for up to `maximumTokens` tokens of up to `maximumColumns` values.
   package init(
     threads: Int, isExact: Bool, control: RunControl, maximumTokens: Int, maximumColumns: Int,
-    blas: OpenBLAS? = nil
+    sharesOutliers: Bool = false, blas: OpenBLAS? = nil
   ) throws(TensorError) {
+    self.sharesOutliers = sharesOutliers
     self.threads = max(1, threads)
     self.isExact = isExact
     self.control = control

@@ -84,6 +84,7 @@ extension Compute {
     if !isExact, unsafe outputs[0].linear.weight.format.outlierProduct != nil {
       let bits = try self.outliers()
       try perToken(RowQuantizeJob(compute: self, x: x, outliers: bits), tokens: x.tokens)
+      if sharesOutliers { shareOutliers(x, bits) }
       outliers = bits
     } else if !isExact, outputs.takesBlocks {
       try perToken(QuantizeJob(compute: self, x: x), tokens: x.tokens)
@@ -175,6 +176,24 @@ private struct QuantizeJob: ParallelJob {
 /// The bits of outliers of one token.
 private func outlierWords(_ bits: Buffer, _ x: Rows, _ token: Int) -> UnsafeMutablePointer<UInt32> {
   unsafe bits.address.assumingMemoryBound(to: UInt32.self) + token * (x.columns / 32)
+}
+
+extension Compute {
+  /// Makes what is an outlier of one token an outlier of all: their codes in such columns become 0.
+  fileprivate func shareOutliers(_ x: Rows, _ bits: Buffer) {
+    let words = x.columns / 32
+    let all = unsafe bits.address.assumingMemoryBound(to: UInt32.self)
+    for word in 0..<words {
+      var union: UInt32 = 0
+      for token in 0..<x.tokens { unsafe union |= all[token * words + word] }
+      guard union != 0 else { continue }
+      for token in 0..<x.tokens {
+        let block = unsafe blockPointer + token * words + word
+        unsafe qk_int8_clear(block, union & ~all[token * words + word])
+        unsafe all[token * words + word] = union
+      }
+    }
+  }
 }
 
 /// Rounds activations as LLM.int8() does, a share of the tokens a part.

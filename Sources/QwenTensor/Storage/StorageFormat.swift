@@ -44,8 +44,10 @@ package struct StorageFormat: Sendable {
       UnsafePointer<Float>?, UnsafePointer<Float>?, UnsafeMutableRawPointer?, Int
     ) -> Void
   typealias EncodeMatrix =
-    @Sendable (_ source: FloatRows, _ target: UnsafeMutableRawPointer, _ threads: Int)
-    throws(TensorError) -> Void
+    @Sendable (
+      _ source: FloatRows, _ effort: Matrix.Effort, _ importance: FloatBuffer?,
+      _ target: UnsafeMutableRawPointer, _ threads: Int
+    ) throws(TensorError) -> Void
   package typealias FloatProduct =
     @convention(c) (
       UnsafeRawPointer?, Int, Int, Int, UnsafePointer<Float>?, Int, Int,
@@ -98,7 +100,7 @@ package struct StorageFormat: Sendable {
   package var isWritable: Bool { unsafe encode != nil || encodeMatrix != nil }
 
   /// Whether the encoder that looks for the least error weighs columns.
-  package var usesImportance: Bool { unsafe encodeBest != nil }
+  package var usesImportance: Bool { unsafe encodeBest != nil || encodeMatrix != nil }
 
   /// Whether its rows are made of the whole matrix, so that a slab of rows can't be encoded by itself.
   package var isWhole: Bool { unsafe encodeMatrix != nil }
