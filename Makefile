@@ -17,7 +17,7 @@ FUZZ_SECONDS ?= 600
 PYTHON := $(CURDIR)/.cache/venv/bin/python
 WITH_LIBRARY := LIBQWEN_LIBRARY=$(CURDIR)/build/lib/libqwen.so LIBQWEN_SMOLLM2=$(CURDIR)/$(SMOLLM2)
 
-.PHONY: all packages models demo test swift-test contract-test python-test model-test fuzz lint bench install clean
+.PHONY: all packages models demo test swift-test contract-test kernel-test python-test model-test fuzz lint bench install clean
 
 all:
 	$(SWIFT_BUILD) --product qwen
@@ -57,6 +57,9 @@ contract-test: all models
 	.cache/venv/bin/pip install --quiet -r Tests/Tools/requirements.txt -r Tests/Tools/requirements-integrations.txt
 	touch $@
 
+kernel-test: all
+	Tests/Tools/kernel_check.sh .build/release/CQwenKernels.build
+
 python-test: all models .cache/venv/bin/pytest
 	cd bindings/python && $(WITH_LIBRARY) $(PYTHON) -m pytest -q
 
@@ -73,7 +76,7 @@ fuzz: all build/fuzz
 lint:
 	Tests/Tools/lint.sh
 
-test: lint swift-test contract-test python-test model-test
+test: lint swift-test contract-test kernel-test python-test model-test
 	$(MAKE) fuzz FUZZ_SECONDS=60
 
 bench: all models

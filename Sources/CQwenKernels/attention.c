@@ -12,10 +12,16 @@
 QK_INLINE float score_of(qk_kv element, const uint8_t *keys, size_t dim, size_t position,
                          const float *q) {
   float lanes[8] = {0};
-  for (size_t k = 0; k < (dim + 7) / 8 * 8; k++) {
-    const int inside = k < dim;
-    lanes[k % 8] = fmaf(inside ? qk_kv_value(element, keys, dim, position, k) : 0,
-                        inside ? q[k] : 0, lanes[k % 8]);
+  size_t k = 0;
+  for (; k + 8 <= dim; k += 8) {
+    for (size_t l = 0; l < 8; l++) {
+      lanes[l] = fmaf(qk_kv_value(element, keys, dim, position, k + l), q[k + l], lanes[l]);
+    }
+  }
+  for (size_t l = 0; k < dim && l < 8; l++) {
+    const int inside = k + l < dim;
+    lanes[l] = fmaf(inside ? qk_kv_value(element, keys, dim, position, k + l) : 0,
+                    inside ? q[k + l] : 0, lanes[l]);
   }
   return qk_sum_lanes(lanes);
 }

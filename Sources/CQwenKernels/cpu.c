@@ -6,6 +6,8 @@
 
 #if QK_X86
 #include <cpuid.h>
+#elif QK_ARM
+#include <sys/auxv.h>
 #endif
 
 _Atomic int32_t qk_isa_word = -1;
@@ -32,6 +34,11 @@ static int has(int32_t isa) {
   default: return 1;
   }
 }
+#elif QK_ARM
+static int has(int32_t isa) {
+  enum { DOT = 1 << 20 }; // HWCAP_ASIMDDP
+  return isa <= QK_ISA_NEON || (isa == QK_ISA_NEON_DOT && (getauxval(AT_HWCAP) & DOT));
+}
 #else
 static int has(int32_t isa) { return isa == QK_ISA_SCALAR; }
 #endif
@@ -52,8 +59,9 @@ int32_t qk_cpu_isa(void) {
 }
 
 const char *qk_cpu_name(int32_t isa) {
-  static const char *const names[QK_ISA_COUNT] = {"scalar", "avx2", "avxvnni", "avx512"};
-  return isa >= 0 && isa < QK_ISA_COUNT ? names[isa] : "";
+  static const char *const x86[QK_ISA_COUNT] = {"scalar", "avx2", "avxvnni", "avx512"};
+  static const char *const arm[QK_ISA_COUNT] = {"scalar", "neon", "neondot", ""};
+  return isa >= 0 && isa < QK_ISA_COUNT ? (QK_ARM ? arm : x86)[isa] : "";
 }
 
 int32_t qk_cpu_force(int32_t isa) {

@@ -17,6 +17,11 @@ void qk_f32_matmul(const void *weights, size_t row_bytes, size_t rows, size_t co
     qk_f32_matmul_avx2(weights, row_bytes, rows, columns, x, x_stride, tokens, y, y_stride);
     return;
   }
+#elif QK_ARM
+  if (qk_isa() >= QK_ISA_NEON) {
+    qk_f32_matmul_neon(weights, row_bytes, rows, columns, x, x_stride, tokens, y, y_stride);
+    return;
+  }
 #endif
   qk_matmul_scalar(qk_load_f32, weights, row_bytes, rows, columns, x, x_stride, tokens, y, y_stride);
 }

@@ -26,6 +26,11 @@ QK_INLINE uint16_t qk_load_u16(const void *source) {
 
 // Exact; a signalling NaN becomes quiet, as the instruction does.
 QK_INLINE float qk_half_to_float(uint16_t half) {
+#if QK_ARM
+  __fp16 value;
+  memcpy(&value, &half, sizeof value);
+  return (float)value;
+#endif
   const uint32_t sign = (uint32_t)(half & 0x8000) << 16;
   const uint32_t rest = half & 0x7fff;
   if (rest >= 0x7c00) {

@@ -71,7 +71,7 @@ QK_INLINE void matmul(qk_block_layout layout, int32_t offset, const uint8_t *wei
   void qk_##format##x16_matmul_a8(const void *weights, size_t row_bytes, size_t rows,           \
                                   size_t columns, const qk_a8_block *x, size_t x_stride,        \
                                   size_t tokens, float *y, size_t y_stride) {                   \
-    QK_CHOOSE_TWIN(qk_##format##x16_matmul_a8)                                                  \
+    QK_CHOOSE_GROUP_TWIN(qk_##format##x16_matmul_a8)                                            \
     matmul(format##_layout, offset, weights, row_bytes, rows, columns / 32, x, x_stride,        \
            tokens, y, y_stride);                                                                \
   }

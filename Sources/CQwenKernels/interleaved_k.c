@@ -40,7 +40,7 @@ static float add_block(const uint8_t *block, const qk_a8_block *x, float total) 
 void qk_q4_kx16_matmul_a8(const void *weights, size_t row_bytes, size_t rows, size_t columns,
                           const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,
                           size_t y_stride) {
-  QK_CHOOSE_TWIN(qk_q4_kx16_matmul_a8)
+  QK_CHOOSE_GROUP_TWIN(qk_q4_kx16_matmul_a8)
   for (size_t r = 0; r < rows; r++) {
     const uint8_t *group = (const uint8_t *)weights + r / QK_GROUP * QK_GROUP * row_bytes;
     for (size_t t = 0; t < tokens; t++) {

@@ -14,6 +14,18 @@
 #else
 #define QK_X86 0
 #endif
+#if defined(__aarch64__)
+#define QK_ARM 1
+#include <arm_neon.h>
+#else
+#define QK_ARM 0
+#endif
+
+#if defined(__clang__)
+#define QK_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define QK_UNROLL _Pragma("GCC unroll 32")
+#endif
 
 #define QK_INLINE static inline __attribute__((always_inline))
 

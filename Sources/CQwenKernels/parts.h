@@ -174,8 +174,9 @@ QK_INLINE void qk_matmul_parts(qk_traits traits, qk_place_of *place, qk_factors 
 #include "parts_avx2.h"
 #include "parts_avx512.h"
 #include "parts_groups.h"
+#include "parts_neon.h"
 
-#if !QK_X86
+#if !QK_X86 && !QK_ARM
 #define QK_PARTS_TWINS(name)
 #endif
 

@@ -106,7 +106,7 @@ QK_INLINE void qk_matmul_groups(qk_traits traits, qk_place_of *place, qk_factors
   void qk_##name##x16_matmul_a8(const void *weights, size_t row_bytes, size_t rows, size_t columns, \
                                 const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,     \
                                 size_t y_stride) {                                                  \
-    QK_CHOOSE_TWIN(qk_##name##x16_matmul_a8)                                                        \
+    QK_CHOOSE_GROUP_TWIN(qk_##name##x16_matmul_a8)                                                  \
     qk_matmul_groups(traits, place, factors, gather, weights, row_bytes, rows, columns, x,          \
                      x_stride, tokens, y, y_stride);                                                \
   }                                                                                                 \

@@ -6,12 +6,6 @@
 
 #if QK_X86
 
-#if defined(__clang__)
-#define QK_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define QK_UNROLL _Pragma("GCC unroll 32")
-#endif
-
 // How floats lie in memory. Known when compiled wherever it is a parameter.
 typedef enum { QK_F32, QK_F16, QK_BF16 } qk_element;
 

@@ -66,7 +66,38 @@ typedef void qk_attention_page(const float *q, size_t q_stride, size_t queries, 
 qk_attention_page qk_attention_page_f32_avx2, qk_attention_page_f16_avx2,
     qk_attention_page_q8_avx2, qk_attention_page_q4_avx2;
 
+// The same for interleaved forms.
+#define QK_CHOOSE_GROUP_TWIN(name) QK_CHOOSE_TWIN(name)
+
+#elif QK_ARM
+
+// ---- float_neon.c blocks_neon.c --------
+
+typedef void qk_float_matmul(const void *weights, size_t row_bytes, size_t rows, size_t columns,
+                             const float *x, size_t x_stride, size_t tokens, float *y,
+                             size_t y_stride);
+qk_float_matmul qk_f32_matmul_neon, qk_f16_matmul_neon, qk_bf16_matmul_neon;
+
+typedef void qk_block_matmul(const void *weights, size_t row_bytes, size_t rows, size_t columns,
+                             const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,
+                             size_t y_stride);
+#define QK_BLOCK_TWINS(name) \
+  qk_block_matmul qk_##name##_matmul_a8_neon, qk_##name##_matmul_a8_neondot;
+QK_BLOCK_TWINS(q4_0)
+QK_BLOCK_TWINS(q4_1)
+QK_BLOCK_TWINS(q8_0)
+
+#define QK_CHOOSE_TWIN(name)                                                                        \
+  if (qk_isa() >= QK_ISA_NEON) {                                                                    \
+    qk_block_matmul *const twin = qk_isa() >= QK_ISA_NEON_DOT ? name##_neondot : name##_neon;       \
+    twin(weights, row_bytes, rows, columns, x, x_stride, tokens, y, y_stride);                      \
+    return;                                                                                         \
+  }
+// Rows need no turning here: interleaved forms gain nothing.
+#define QK_CHOOSE_GROUP_TWIN(name)
+
 #else
 #define QK_CHOOSE_TWIN(name)
+#define QK_CHOOSE_GROUP_TWIN(name)
 #endif
 #endif

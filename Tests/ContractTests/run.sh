@@ -95,6 +95,8 @@ if [ -n "$model" ]; then
     echo "# $name"
     program $name "$linked" "$model" "$work"
   done
+  echo "# system calls"
+  program syscalls "$linked" "$model"
   echo "# allocations"
   "$CC" -shared -fPIC -O1 -o "$work/count_malloc.so" "$root/Tests/ContractTests/count_malloc.c" || fail "count_malloc.c compiles"
   preload="$work/count_malloc.so"

@@ -2,7 +2,8 @@
 # Installs the Debian packages that building and testing need, those that are missing only.
 set -euo pipefail
 missing=()
-for package in libopenblas-dev libjansson-dev pkg-config build-essential python3-pip python3-venv qemu-user bubblewrap; do
+for package in libopenblas-dev libjansson-dev pkg-config build-essential python3-pip python3-venv qemu-user gcc-aarch64-linux-gnu \
+  libc6-dev-arm64-cross bubblewrap; do
   dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
 done
 [ ${#missing[@]} -eq 0 ] && exit 0

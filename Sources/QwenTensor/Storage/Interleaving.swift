@@ -18,7 +18,14 @@ package struct Interleaving: Sendable {
   @unsafe package let decode: DecodeRow
 
   /// Whether interleaving makes a model faster on this instruction set.
-  func pays(_ set: Int32) -> Bool { paysOn.contains(Int(set)) }
+  func pays(_ set: Int32) -> Bool {
+    #if arch(x86_64)
+      paysOn.contains(Int(set))
+    #else
+      // Kernels of other processors take rows as they are.
+      false
+    #endif
+  }
 
   package typealias Pack =
     @convention(c) (UnsafeRawPointer?, Int, Int, Int, UnsafeMutableRawPointer?) -> Void
