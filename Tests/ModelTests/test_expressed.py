@@ -51,3 +51,21 @@ def test_perplexity_is_that_of_transformers(expressed, smollm2_path, smollm2_gol
     wanted = smollm2_golden["perplexity"]["perplexity"]
     print(f"{family}: perplexity {found:.4f}, transformers {wanted:.4f}")
     assert found == pytest.approx(wanted, rel=1e-3)
+
+
+def test_padding_and_shuffling_change_nothing(tmp_path, smollm2_path):
+    pytest.importorskip("gguf")
+    tool = ROOT / "Tests" / "Tools" / "smollm2.py"
+    arguments = ["express", "--as", "llama", "--pad", "--shuffle", "1", str(tmp_path / "wide")]
+    subprocess.run([sys.executable, str(tool), *arguments], check=True)
+    logits = []
+    for path in (smollm2_path, str(tmp_path / "wide")):
+        with libqwen.Model(path, **EXACT) as model, model.session(kv_cache="f32", context=128) as session:
+            ids = list(model.tokenize((FIXTURES / "text" / "english.txt").read_text(encoding="utf-8")))[:100]
+            logits.append(session.logits(ids))
+            hidden = model.info["hidden_size"]
+    shutil.rmtree(tmp_path / "wide")
+    assert hidden == 768
+    difference = abs(logits[0] - logits[1]).max() / abs(logits[0]).max()
+    print(f"padded and shuffled: {difference:.1e} of the largest logit")
+    assert difference < 1e-4
