@@ -97,9 +97,9 @@ struct VocabularyBuilder {
       let (start, end) = tokens.bounds(id)
       guard end - start > 1 else { continue }
       for middle in start + 1..<end {
-        let left = pieces.find(tokens.blob.span, start, middle, tokens).id
+        let left = pieces.find(tokens.blob.span, start, middle, tokens)
         guard left >= 0 else { continue }
-        let right = pieces.find(tokens.blob.span, middle, end, tokens).id
+        let right = pieces.find(tokens.blob.span, middle, end, tokens)
         guard right >= 0 else { continue }
         guard pairs.insert(left, right, rank: id, id: id) else { throw bad("degenerate merges") }
       }
@@ -110,7 +110,7 @@ struct VocabularyBuilder {
   private func byteIDs() -> [Int32] { (0..<256).map { find([UInt8($0)]) } }
 
   private func find(_ bytes: [UInt8]) -> Int32 {
-    pieces.find(bytes.span, 0, bytes.count, tokens).id
+    pieces.find(bytes.span, 0, bytes.count, tokens)
   }
 
   /// The tokenizer of what was collected. `isWhole`: a piece that is a token stands for itself unmerged.
@@ -119,23 +119,11 @@ struct VocabularyBuilder {
     unknownID: Int32? = nil, bosID: Int32? = nil, eosID: Int32? = nil
   ) throws(TokenizerError) -> Tokenizer {
     var merger = BytePairMerger(pairs: pairs, byteIDs: byteIDs(), unknownID: unknownID)
-    if isWhole {
-      pieces.markAllWhole()
-    } else {
-      var scratch = BytePairMerger.Scratch()
-      for id in 0..<tokens.count where tokens.kinds[id] == .normal {
-        let id = Int32(truncatingIfNeeded: id)
-        let (start, end) = tokens.bounds(id)
-        // A long token is merged whenever it comes: rare enough, and hostile ones cost nothing here.
-        guard end - start <= 64 else { continue }
-        merger.merge(tokens.blob.span, start, end, &scratch)
-        if scratch.ids == [id] { pieces.markWhole(id, tokens) }
-      }
-    }
     if areTokensMerged { merger.characters = CharacterTable(merger, tokens, pieces) }
     return Tokenizer(
       Tokenizer.Parts(
-        kindName: kindName, tokens: tokens, pieces: pieces, merger: merger, splitter: splitter,
+        kindName: kindName, tokens: tokens, pieces: pieces, areWhole: isWhole, merger: merger,
+        splitter: splitter,
         normalizer: normalizer, specials: specials, bosID: bosID, eosID: eosID))
   }
 

@@ -35,7 +35,7 @@ struct CharacterTable: Sendable {
     for point in UInt32(0x80)..<0x10000 where !(0xD800..<0xE000).contains(point) {
       var bytes: [UInt8] = []
       UTF8Text.append(point, to: &bytes)
-      let id = pieces.find(bytes.span, 0, bytes.count, tokens).id
+      let id = pieces.find(bytes.span, 0, bytes.count, tokens)
       guard id >= 0 else { continue }
       merger.merge(bytes.span, 0, bytes.count, &scratch)
       if scratch.ids == [id] { ids[Int(point)] = id }

@@ -47,6 +47,21 @@ struct PieceCache: Sendable {
 
   private static let bits: UInt64 = 14
   private var slots = [Slot](repeating: Slot(), count: 1 << bits)
+  /// A bit for each token whose bytes have been seen to merge to it.
+  private var wholes: [UInt64]
+
+  init(tokens count: Int) {
+    wholes = Array(repeating: 0, count: count / 64 + 1)
+  }
+
+  /// Whether the token's bytes are known to merge to it.
+  func isWhole(_ id: Int32) -> Bool {
+    wholes[Int(id) &>> 6] &>> UInt64(id & 63) & 1 != 0
+  }
+
+  mutating func markWhole(_ id: Int32) {
+    wholes[Int(id) &>> 6] |= 1 &<< UInt64(id & 63)
+  }
 
   /// The ids of a piece, -1 behind the last; nil if it is not here.
   @inline(__always)

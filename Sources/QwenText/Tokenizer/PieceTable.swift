@@ -6,8 +6,6 @@ struct PieceTable: Sendable {
   struct Slot: Sendable {
     var key: UInt64
     var id: Int32
-    /// Whether merging the bytes of the token gives the token, so that no merging is needed.
-    var isWhole: Bool
   }
 
   private(set) var slots: [Slot]
@@ -20,7 +18,7 @@ struct PieceTable: Sendable {
   init(capacity: Int) {
     var bits = 4
     while bits < 40, (1 << bits) < capacity &+ capacity / 2 { bits += 1 }
-    slots = Array(repeating: Slot(key: 0, id: -1, isWhole: false), count: 1 << bits)
+    slots = Array(repeating: Slot(key: 0, id: -1), count: 1 << bits)
     mask = (1 << bits) - 1
     shift = UInt64(64 - bits)
   }
@@ -85,12 +83,12 @@ struct PieceTable: Sendable {
     }
   }
 
-  /// The slot that holds `text[start ..< end]`, with id -1 if no token has this text.
+  /// The token whose text is `text[start ..< end]`, -1 if there is none.
   @inline(__always)
-  func find(_ text: Span<UInt8>, _ start: Int, _ end: Int, _ tokens: TokenBytes) -> Slot {
+  func find(_ text: Span<UInt8>, _ start: Int, _ end: Int, _ tokens: TokenBytes) -> Int32 {
     let key = Self.key(text, start, end)
-    if let index = place(key, text, start, end, tokens) { return slots[index] }
-    return Slot(key: 0, id: -1, isWhole: false)
+    guard let index = place(key, text, start, end, tokens) else { return -1 }
+    return slots[index].id
   }
 
   /// Enters a token. False if its text is there already, or if the table degenerates.
@@ -101,22 +99,7 @@ struct PieceTable: Sendable {
     guard let index = place(key, text, start, end, tokens), slots[index].id < 0 else {
       return false
     }
-    slots[index] = Slot(key: key, id: id, isWhole: false)
+    slots[index] = Slot(key: key, id: id)
     return true
-  }
-
-  /// Notes that the token's own bytes merge to it.
-  mutating func markWhole(_ id: Int32, _ tokens: TokenBytes) {
-    let text = tokens.blob.span
-    let (start, end) = tokens.bounds(id)
-    let key = Self.key(text, start, end)
-    if let index = place(key, text, start, end, tokens), slots[index].id == id {
-      slots[index].isWhole = true
-    }
-  }
-
-  /// Notes that every text found in the table stands for itself, without merging.
-  mutating func markAllWhole() {
-    for index in slots.indices { slots[index].isWhole = true }
   }
 }

@@ -59,7 +59,8 @@ extension Tokenizer {
         throw .disallowedSpecial(text: specialTokens.entries[hit.entry].text, offset: hit.start)
       }
     }
-    var scratch = Scratch(cache: idleCaches.withLock { $0.popLast() } ?? PieceCache())
+    var scratch = Scratch(
+      cache: idleCaches.withLock { $0.popLast() } ?? PieceCache(tokens: tokens.count))
     var index = 0
     if let allowed {
       while let hit = specialTokens.find(text, index, text.count, allowed) {
@@ -143,7 +144,7 @@ extension Tokenizer {
     }
   }
 
-  /// Looks a piece up whole, then its segments, and merges what is no token.
+  /// Looks up the segments of a piece, or all of it, and merges what is no token, or is not known to merge to one.
   @inline(never)
   private func look(
     _ text: Span<UInt8>, _ start: Int, _ end: Int, isSegment: Bool, into ids: inout [Int32],
@@ -161,12 +162,15 @@ extension Tokenizer {
         return
       }
     }
-    let slot = pieces.find(text, start, end, tokens)
-    if slot.id >= 0, slot.isWhole {
-      ids.append(slot.id)
-    } else {
-      merger.merge(text, start, end, &scratch.merger)
-      ids.append(contentsOf: scratch.merger.ids)
+    let id = pieces.find(text, start, end, tokens)
+    if id >= 0, areWhole || scratch.cache.isWhole(id) {
+      ids.append(id)
+      return
     }
+    merger.merge(text, start, end, &scratch.merger)
+    if id >= 0, scratch.merger.ids.count == 1, scratch.merger.ids[0] == id {
+      scratch.cache.markWhole(id)
+    }
+    ids.append(contentsOf: scratch.merger.ids)
   }
 }

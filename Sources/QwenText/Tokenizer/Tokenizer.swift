@@ -26,6 +26,8 @@ package final class Tokenizer: Sendable {
     var kindName: String
     var tokens: TokenBytes
     var pieces: PieceTable
+    /// Whether a piece that is a token stands for itself; otherwise what its bytes merge to counts.
+    var areWhole: Bool
     var merger: BytePairMerger
     var splitter: Splitter
     var normalizer: Normalizer
@@ -47,6 +49,7 @@ package final class Tokenizer: Sendable {
 
   let tokens: TokenBytes
   let pieces: PieceTable
+  let areWhole: Bool
   let merger: BytePairMerger
   let splitter: Splitter
   let normalizer: Normalizer
@@ -61,6 +64,7 @@ package final class Tokenizer: Sendable {
     eosID = parts.eosID
     tokens = parts.tokens
     pieces = parts.pieces
+    areWhole = parts.areWhole
     merger = parts.merger
     splitter = parts.splitter
     normalizer = parts.normalizer
@@ -107,7 +111,7 @@ package final class Tokenizer: Sendable {
   package func id(of bytes: [UInt8]) -> Int32? {
     let span = bytes.span
     if let entry = specialTokens.entry(span) { return entry.id }
-    let id = pieces.find(span, 0, span.count, tokens).id
+    let id = pieces.find(span, 0, span.count, tokens)
     if id >= 0 { return id }
     let literal = tokens.kinds.indices.first {
       tokens.kinds[$0] == .literal && tokens.equals(Int32($0), span, 0, span.count)
