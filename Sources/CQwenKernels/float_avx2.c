@@ -29,7 +29,10 @@ QK_INLINE QK_AVX2 void tile(qk_element element, const int rows, const int tokens
   size_t k = 0;
   for (; k + 8 <= o.columns; k += 8) {
     if (tokens == 1) {
-      qk_prefetch_rows(ahead + k * bytes, o.row_bytes, rows);
+      // To the first-level cache: for 2-byte formats 0.93 of reading instead of 0.79 on a Zen 5 server.
+      QK_UNROLL for (int r = 0; r < rows; r++) {
+        _mm_prefetch((const char *)ahead + k * bytes + (size_t)r * o.row_bytes, _MM_HINT_T0);
+      }
     }
     __m256 x[TOKENS];
     QK_UNROLL for (int t = 0; t < tokens; t++) {

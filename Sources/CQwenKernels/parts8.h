@@ -16,6 +16,18 @@ typedef struct {
   int half;
 } qk_rows8;
 
+// How far ahead groups are fetched. Measured with AVX-512 and AVX2: 8 KiB to the first-level cache. 4 KiB to the second,
+// right for blocks of 32, loses a third with Q6_K: the more work a byte is, the fewer bytes does the processor see.
+enum { QK_PARTS_AHEAD = 8 << 10 };
+
+// Fetches the cache lines that begin within count bytes, up to one too many: some are asked for twice, which helps,
+// since what is asked for while all buffers are taken is dropped.
+QK_INLINE void qk_prefetch_parts(const uint8_t *source, size_t count) {
+  QK_UNROLL for (size_t i = 0; i < count; i += 64) {
+    _mm_prefetch((const char *)source + i, _MM_HINT_T0);
+  }
+}
+
 // What a format reads once for a block of 8 rows: each fills and reads what it likes.
 typedef struct {
   __m256 d, m;

@@ -246,12 +246,12 @@ QK_INLINE QK_AVX2 void qk_group_token2(qk_traits traits, qk_place_of *place, qk_
   const size_t share = 16 * traits.bytes / (size_t)traits.parts;
   const int takes_words = qk_takes_words2(traits);
   __m256 totals[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
-  const uint8_t *ahead = group + QK_AHEAD;
+  const uint8_t *ahead = group + QK_PARTS_AHEAD;
   for (size_t b = 0; b < blocks; b++) {
     qk_head8 head[2];
     QK_UNROLL for (int h = 0; h < 2; h++) { head8(rows + h, blocks, b, head + h); }
     QK_UNROLL for (int p = 0; p < traits.parts; p++, ahead += share, x++) {
-      qk_prefetch(ahead, share);
+      qk_prefetch_parts(ahead, share);
       const qk_place at = place(blocks, b, p);
       qk_x2 wide_x;
       qk_widen2(traits, x, &wide_x);
