@@ -29,7 +29,7 @@ QK_INLINE QK_AVX2 void tile(qk_element element, const int rows, const int tokens
   size_t k = 0;
   for (; k + 8 <= o.columns; k += 8) {
     if (tokens == 1) {
-      // To the first-level cache: for 2-byte formats 0.93 of reading instead of 0.79 on a Zen 5 server.
+      // A line several times and to the first-level cache: what is asked for while all buffers are taken is dropped.
       QK_UNROLL for (int r = 0; r < rows; r++) {
         _mm_prefetch((const char *)ahead + k * bytes + (size_t)r * o.row_bytes, _MM_HINT_T0);
       }

@@ -16,8 +16,8 @@ typedef struct {
   int half;
 } qk_rows8;
 
-// How far ahead groups are fetched. Measured with AVX-512 and AVX2: 8 KiB to the first-level cache. 4 KiB to the second,
-// right for blocks of 32, loses a third with Q6_K: the more work a byte is, the fewer bytes does the processor see.
+// How far ahead groups are fetched, to the first-level cache: measured, not derived. 4 KiB to the second level, which is
+// right for blocks of 32, is too little: the more work a byte is, the fewer bytes does the processor see by itself.
 enum { QK_PARTS_AHEAD = 8 << 10 };
 
 // Fetches the cache lines that begin within count bytes, up to one too many: some are asked for twice, which helps,
