@@ -68,8 +68,11 @@ QK_INLINE void page_scalar(qk_kv element, const float *q, size_t q_stride, size_
 #if QK_X86
 #define QK_FAST(format)                                                                         \
   if (qk_isa() >= QK_ISA_AVX2) {                                                                \
-    qk_attention_page_##format##_avx2(q, q_stride, queries, keys, values, dim, first, visible,  \
-                                      maximum, sum, out, out_stride);                           \
+    qk_attention_page *const twin = qk_isa() >= QK_ISA_AVX512                                   \
+                                        ? qk_attention_page_##format##_avx512                   \
+                                        : qk_attention_page_##format##_avx2;                    \
+    twin(q, q_stride, queries, keys, values, dim, first, visible, maximum, sum, out,            \
+         out_stride);                                                                           \
     return;                                                                                     \
   }
 #else

@@ -1,8 +1,7 @@
 // Attention over one page with AVX2: a few queries at a time share each load of a key and of a
 // value. Sums have the shapes of attention.c.
 #include "exp_avx2.h"
-#include "kv.h"
-#include "simd.h"
+#include "kv_avx2.h"
 #include "twins.h"
 
 #if QK_X86
@@ -24,39 +23,6 @@ typedef struct {
 
 // Scores, then weights, of the queries of a tile; rows end behind the page for whole tiles.
 typedef float tile_weights[QUERIES][QK_PAGE_POSITIONS + SUMS];
-
-// The row of one position.
-typedef struct {
-  const uint8_t *data, *scales;
-} row;
-
-QK_INLINE row row_of(qk_kv element, const uint8_t *run, size_t dim, size_t position) {
-  switch (element) {
-  case QK_KV_F32: return (row){run + 4 * dim * position, 0};
-  case QK_KV_F16: return (row){run + 2 * dim * position, 0};
-  case QK_KV_Q8: return (row){qk_kv8_row(run, dim, position), run + 4 * position};
-  default: return (row){qk_kv4_bytes_of(run, dim, position), qk_kv4_scales(run, dim, position)};
-  }
-}
-
-// 8 elements from k on, a multiple of 8.
-QK_INLINE QK_AVX2 __m256 load8(qk_kv element, row r, size_t k) {
-  if (element == QK_KV_F32 || element == QK_KV_F16) {
-    return element == QK_KV_F32 ? qk_load8(QK_F32, r.data + 4 * k) : qk_load8(QK_F16, r.data + 2 * k);
-  }
-  if (element == QK_KV_Q8) {
-    const __m256i q = _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(r.data + k)));
-    return _mm256_mul_ps(_mm256_broadcast_ss((const float *)r.scales), _mm256_cvtepi32_ps(q));
-  }
-  const __m128i bytes = _mm_loadl_epi64((const __m128i *)(r.data + k / 16 * 8));
-  const __m128i shift = _mm_cvtsi32_si128((int)(k / 8 % 2 * 4));
-  const __m128i four = _mm_and_si128(_mm_srl_epi16(bytes, shift), _mm_set1_epi8(15));
-  int32_t pair;
-  memcpy(&pair, r.scales + k / 32 * 4, sizeof pair);
-  const __m128 scales = _mm_cvtph_ps(_mm_cvtsi32_si128(pair));
-  return _mm256_fmadd_ps(_mm256_broadcastss_ps(scales), _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(four)),
-                         _mm256_broadcastss_ps(_mm_movehdup_ps(scales)));
-}
 
 // The elements from k on, fewer than 8, then zeros. Rare, so kept out of line.
 static __attribute__((noinline)) QK_AVX2 __m256 load_part(qk_kv element, const uint8_t *run,
@@ -88,11 +54,11 @@ QK_INLINE QK_AVX2 void score(qk_kv element, const int queries, page a, size_t fr
                              tile_weights weights) {
   const int positions = SUMS / queries;
   for (size_t p = from; p < to; p += (size_t)positions) {
-    row key[SUMS];
+    qk_kv_row key[SUMS];
     size_t place[SUMS];
     QK_UNROLL for (int j = 0; j < positions; j++) {
       place[j] = p + (size_t)j < to ? p + (size_t)j : to - 1;
-      key[j] = row_of(element, a.keys, a.dim, place[j]);
+      key[j] = qk_kv_row_of(element, a.keys, a.dim, place[j]);
     }
     __m256 sums[SUMS];
     QK_UNROLL for (int i = 0; i < SUMS; i++) { sums[i] = _mm256_setzero_ps(); }
@@ -103,7 +69,7 @@ QK_INLINE QK_AVX2 void score(qk_kv element, const int queries, page a, size_t fr
         q[i] = _mm256_loadu_ps(a.q + (size_t)i * a.q_stride + k);
       }
       QK_UNROLL for (int j = 0; j < positions; j++) {
-        const __m256 value = load8(element, key[j], k);
+        const __m256 value = qk_kv_load8(element, key[j], k);
         QK_UNROLL for (int i = 0; i < queries; i++) {
           sums[i * positions + j] = _mm256_fmadd_ps(value, q[i], sums[i * positions + j]);
         }
@@ -197,14 +163,14 @@ QK_INLINE QK_AVX2 void weigh(qk_kv element, const int queries, const int pieces,
     for (size_t p = (size_t)a.first[i]; p < r->alone_to[i]; p++) {
       const __m256 w = _mm256_set1_ps(weights[i][p]);
       QK_UNROLL for (int j = 0; j < pieces; j++) {
-        const __m256 v = load8(element, row_of(element, a.values, a.dim, p), k + 8 * (size_t)j);
+        const __m256 v = qk_kv_load8(element, qk_kv_row_of(element, a.values, a.dim, p), k + 8 * (size_t)j);
         sums[i * pieces + j] = _mm256_fmadd_ps(w, v, sums[i * pieces + j]);
       }
     }
   }
   for (size_t p = r->from; p < r->to; p++) {
     QK_UNROLL for (int j = 0; j < pieces; j++) {
-      const __m256 v = load8(element, row_of(element, a.values, a.dim, p), k + 8 * (size_t)j);
+      const __m256 v = qk_kv_load8(element, qk_kv_row_of(element, a.values, a.dim, p), k + 8 * (size_t)j);
       QK_UNROLL for (int i = 0; i < queries; i++) {
         const __m256 w = _mm256_set1_ps(weights[i][p]);
         sums[i * pieces + j] = _mm256_fmadd_ps(w, v, sums[i * pieces + j]);
@@ -215,7 +181,7 @@ QK_INLINE QK_AVX2 void weigh(qk_kv element, const int queries, const int pieces,
     for (size_t p = r->alone_from[i]; p < (size_t)a.visible[i]; p++) {
       const __m256 w = _mm256_set1_ps(weights[i][p]);
       QK_UNROLL for (int j = 0; j < pieces; j++) {
-        const __m256 v = load8(element, row_of(element, a.values, a.dim, p), k + 8 * (size_t)j);
+        const __m256 v = qk_kv_load8(element, qk_kv_row_of(element, a.values, a.dim, p), k + 8 * (size_t)j);
         sums[i * pieces + j] = _mm256_fmadd_ps(w, v, sums[i * pieces + j]);
       }
     }
@@ -301,12 +267,12 @@ static __attribute__((noinline)) QK_AVX2 void decode_run(qk_kv element, const ui
                                                          size_t dim, size_t from, size_t to,
                                                          float *values) {
   for (size_t p = from; p < to; p++) {
-    const row r = row_of(element, run, dim, p);
+    const qk_kv_row r = qk_kv_row_of(element, run, dim, p);
     size_t k = 0;
     if (element == QK_KV_Q8) {
-      for (; k + 8 <= dim; k += 8) _mm256_storeu_ps(values + p * dim + k, load8(QK_KV_Q8, r, k));
+      for (; k + 8 <= dim; k += 8) _mm256_storeu_ps(values + p * dim + k, qk_kv_load8(QK_KV_Q8, r, k));
     } else if (element == QK_KV_Q4) {
-      for (; k + 8 <= dim; k += 8) _mm256_storeu_ps(values + p * dim + k, load8(QK_KV_Q4, r, k));
+      for (; k + 8 <= dim; k += 8) _mm256_storeu_ps(values + p * dim + k, qk_kv_load8(QK_KV_Q4, r, k));
     }
     for (; k < dim; k++) values[p * dim + k] = qk_kv_value(element, run, dim, p, k);
   }

@@ -1,6 +1,3 @@
-#define _GNU_SOURCE
-#include <sched.h>
-
 // The instruction set in force.
 #include "isa.h"
 
@@ -68,11 +65,4 @@ int32_t qk_cpu_force(int32_t isa) {
   const int32_t now = best(isa < 0 || isa >= QK_ISA_COUNT ? QK_ISA_COUNT - 1 : isa);
   atomic_store_explicit(&qk_isa_word, now, memory_order_relaxed);
   return now;
-}
-
-int32_t qk_processor_count(void) {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-  int count = CPU_COUNT(&set);
-  return count < 1 ? 1 : count;
 }

@@ -57,7 +57,7 @@ double qk_log_sum_exp_avx2(const float *x, size_t count);
 int32_t qk_all_finite_avx2(const float *x, size_t count);
 void qk_a8_quantize_avx2(const float *x, qk_a8_block *blocks, size_t count);
 
-// ---- attention_avx2.c --------
+// ---- attention_avx2.c attention_avx512.c --------
 
 typedef void qk_attention_page(const float *q, size_t q_stride, size_t queries, const void *keys,
                                const void *values, size_t dim, const int32_t *first,
@@ -65,6 +65,8 @@ typedef void qk_attention_page(const float *q, size_t q_stride, size_t queries, 
                                size_t out_stride);
 qk_attention_page qk_attention_page_f32_avx2, qk_attention_page_f16_avx2,
     qk_attention_page_q8_avx2, qk_attention_page_q4_avx2;
+qk_attention_page qk_attention_page_f32_avx512, qk_attention_page_f16_avx512,
+    qk_attention_page_q8_avx512, qk_attention_page_q4_avx512;
 
 // The same for interleaved forms.
 #define QK_CHOOSE_GROUP_TWIN(name) QK_CHOOSE_TWIN(name)

@@ -43,7 +43,7 @@ package final class Workspace: @unchecked Sendable {
     self.experts = experts
     rotary = try RotaryTable(maximumTokens: maximumTokens, half: c.rotaryDim / 2)
     attention = try AttentionScratch(
-      parts: compute.threads, shape: c.attentionShape(layer: 0))
+      threads: compute.threads, shape: c.attentionShape(layer: 0))
     tokens.reserveCapacity(maximumTokens)
   }
 

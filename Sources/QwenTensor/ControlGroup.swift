@@ -24,7 +24,7 @@ package enum ControlGroup {
   }
 
   /// The beginning of a small file.
-  private static func read(_ path: String) -> String? {
+  static func read(_ path: String) -> String? {
     let file = unsafe open(path, O_RDONLY | O_CLOEXEC)
     guard file >= 0 else { return nil }
     defer { _ = close(file) }

@@ -4,10 +4,17 @@ internal import Synchronization
 
 /// Work that can be split into parts which write to disjoint places.
 ///
-/// What each part computes must not depend on how many parts there are.
+/// What each part computes must not depend on how many parts there are, nor on who does it.
 package protocol ParallelJob {
   /// Does part `part` of `count`. Must not call back into the pool.
   func run(part: Int, of count: Int)
+  /// The same for jobs with memory of their own for each thread: at any time one thread has `slot`, below the number
+  /// of threads.
+  func run(part: Int, of count: Int, slot: Int)
+}
+
+extension ParallelJob {
+  package func run(part: Int, of count: Int, slot: Int) { run(part: part, of: count) }
 }
 
 /// The process's helper threads: they spin briefly for work, then sleep in the kernel.
@@ -24,11 +31,12 @@ package final class WorkerPool: @unchecked Sendable {
   package static var instructionSet: String {
     unsafe String(cString: qk_cpu_name(qk_cpu_isa()))
   }
-  /// Processors this process may run on, by its affinity mask and by the quota of its control group; at least 1.
+  /// Threads that can work at once: cores this process may run on, by its affinity mask, and the quota of its control
+  /// group; at least 1.
   package static var processorCount: Int {
-    let allowed = max(1, Int(qk_processor_count()))
-    guard let quota = ControlGroup.processors else { return allowed }
-    return max(1, min(allowed, quota))
+    let cores = ProcessorTopology.allowedCores
+    guard let quota = ControlGroup.processors else { return cores }
+    return max(1, min(cores, quota))
   }
 
   /// How long a thread spins before it sleeps: about 20 microseconds, longer than the serial stretches
@@ -66,21 +74,26 @@ package final class WorkerPool: @unchecked Sendable {
     return try body()
   }
 
-  /// Runs all `parts` of a job, part 0 on the calling thread, and returns when all are done.
+  /// Runs all `parts` of a job on up to `threads` threads, this one among them, and returns when all are done.
   ///
-  /// Only within `exclusive`. Allocates nothing once the threads exist.
-  package func run<Job: ParallelJob>(_ job: Job, parts: Int) {
-    let wanted = min(max(parts, 1), Self.maximumThreads)
+  /// Each thread has a run of parts of its own and then takes what others have not begun: a helper that the system
+  /// keeps from running is not waited for. Only within `exclusive`. Allocates nothing once the threads exist.
+  package func run<Job: ParallelJob>(_ job: Job, parts: Int, threads wanted: Int = .max) {
+    let parts = min(max(parts, 1), SharedState.maximumParts)
+    let wanted = min(parts, wanted, Self.maximumThreads)
     if wanted > threads.count + 1 { startThreads(wanted - 1) }
     let count = min(wanted, threads.count + 1)
-    guard count > 1 else { return job.run(part: 0, of: 1) }
+    guard count > 1 else {
+      for part in 0..<parts { job.run(part: part, of: parts, slot: 0) }
+      return
+    }
     unsafe withUnsafePointer(to: job) { pointer in
       unsafe shared.job = UnsafeRawPointer(pointer)
       unsafe shared.runner = JobRunner<Job>.self
-      unsafe shared.parts = count
-      unsafe shared.pending.pointee.store(UInt32(threads.count), ordering: .relaxed)
+      shared.parts = parts
+      let generation = shared.announce(parts: parts, threads: count)
       wakeHelpers()
-      unsafe pointer.pointee.run(part: 0, of: count)
+      shared.work(generation, slot: 0)
       var left = unsafe shared.pending.pointee.load(ordering: .acquiring)
       while left != 0 {
         left = unsafe shared.waitWhile(shared.pending, equals: left, spins: Self.spins)
@@ -121,10 +134,11 @@ package final class WorkerPool: @unchecked Sendable {
 
   private func stopThreads() {
     guard !threads.isEmpty else { return }
-    unsafe shared.runner = nil
+    shared.isStopping.store(true, ordering: .relaxed)
     wakeHelpers()
     for thread in threads { _ = pthread_join(thread, nil) }
     threads.removeAll()
+    shared.isStopping.store(false, ordering: .relaxed)
   }
 }
 
@@ -132,21 +146,86 @@ package final class WorkerPool: @unchecked Sendable {
 @safe
 private final class SharedState: @unchecked Sendable {
   typealias Word = UnsafeMutablePointer<Atomic<UInt32>>
+  /// More parts a job are not told apart.
+  static let maximumParts = 0xffff
 
   /// Counts jobs; helpers sleep on it.
   let generation: Word
-  /// Helpers that have not finished this job; the caller sleeps on it.
+  /// Parts of this job that are not done; the caller sleeps on it.
   let pending: Word
   let sleepers: Word
-  /// The job of this generation, valid until `pending` is 0; no runner: the threads end.
+  /// Threads that may work on this job.
+  let active = Atomic<Int>(1)
+  let isStopping = Atomic<Bool>(false)
+  /// The job of this generation, valid until `pending` is 0: read by who has taken a part, since that part is pending.
   nonisolated(unsafe) var job: UnsafeRawPointer?
   nonisolated(unsafe) var runner: (any AnyJobRunner.Type)?
   nonisolated(unsafe) var parts = 1
+  /// For each thread the parts that are its own and not begun: generation, next and end in 32, 16 and 16 bits. A
+  /// helper that comes late finds another generation and takes nothing.
+  private let queues: UnsafeMutableRawPointer
+  private static let queueStride = 128
 
   init() {
     unsafe generation = Self.makeWord()
     unsafe pending = Self.makeWord()
     unsafe sleepers = Self.makeWord()
+    unsafe queues = .allocate(
+      byteCount: WorkerPool.maximumThreads * Self.queueStride, alignment: Self.queueStride)
+    for slot in 0..<WorkerPool.maximumThreads {
+      unsafe queue(slot).initialize(to: Atomic<UInt64>(0))
+    }
+  }
+
+  private func queue(_ slot: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
+    unsafe (queues + slot * Self.queueStride).assumingMemoryBound(to: Atomic<UInt64>.self)
+  }
+
+  /// Deals out the parts of the next generation, which it returns.
+  func announce(parts: Int, threads: Int) -> UInt32 {
+    let next = unsafe generation.pointee.load(ordering: .relaxed) &+ 1
+    unsafe pending.pointee.store(UInt32(parts), ordering: .relaxed)
+    active.store(threads, ordering: .relaxed)
+    for slot in 0..<threads {
+      let (first, end) = (parts * slot / threads, parts * (slot + 1) / threads)
+      let word = UInt64(next) << 32 | UInt64(first) << 16 | UInt64(end)
+      unsafe queue(slot).pointee.store(word, ordering: .releasing)
+    }
+    return next
+  }
+
+  /// Does parts until none is left: those of `slot`, then those of the others.
+  func work(_ generation: UInt32, slot: Int) {
+    let threads = active.load(ordering: .relaxed)
+    guard slot < threads else { return }
+    var victim = slot
+    for _ in 0..<threads {
+      while let part = take(generation, from: victim) {
+        if let runner = unsafe runner, let job = unsafe job {
+          unsafe runner.run(job, part: part, of: parts, slot: slot)
+        }
+        let before = unsafe pending.pointee.subtract(1, ordering: .sequentiallyConsistent).oldValue
+        if before == 1, slot != 0,
+          unsafe sleepers.pointee.load(ordering: .sequentiallyConsistent) != 0
+        {
+          unsafe qk_futex_wake(pending, 1)
+        }
+      }
+      victim = victim + 1 == threads ? 0 : victim + 1
+    }
+  }
+
+  private func take(_ generation: UInt32, from slot: Int) -> Int? {
+    let queue = unsafe queue(slot)
+    var word = unsafe queue.pointee.load(ordering: .acquiring)
+    while true {
+      let (next, end) = (word >> 16 & 0xffff, word & 0xffff)
+      guard UInt32(truncatingIfNeeded: word >> 32) == generation, next < end else { return nil }
+      let (taken, now) = unsafe queue.pointee.weakCompareExchange(
+        expected: word, desired: word + (1 << 16), ordering: .acquiring)
+      if taken { return Int(next) }
+      word = now
+    }
   }
 
   /// A word on a pair of cache lines of its own (neighbouring lines are fetched in pairs). The pool lives
@@ -177,12 +256,12 @@ private final class SharedState: @unchecked Sendable {
 
 /// Calls a job of a known type through a raw pointer: a metatype costs no allocation, a closure would.
 private protocol AnyJobRunner {
-  static func run(_ job: UnsafeRawPointer, part: Int, of count: Int)
+  static func run(_ job: UnsafeRawPointer, part: Int, of count: Int, slot: Int)
 }
 
 private enum JobRunner<Job: ParallelJob>: AnyJobRunner {
-  static func run(_ job: UnsafeRawPointer, part: Int, of count: Int) {
-    unsafe job.assumingMemoryBound(to: Job.self).pointee.run(part: part, of: count)
+  static func run(_ job: UnsafeRawPointer, part: Int, of count: Int, slot: Int) {
+    unsafe job.assumingMemoryBound(to: Job.self).pointee.run(part: part, of: count, slot: slot)
   }
 }
 
@@ -209,12 +288,7 @@ private func workerMain(_ context: UnsafeMutableRawPointer?) -> UnsafeMutableRaw
   var seen = start.seen
   while true {
     seen = unsafe shared.waitWhile(shared.generation, equals: seen, spins: start.spins)
-    guard let runner = unsafe shared.runner, let job = unsafe shared.job else { return nil }
-    if unsafe start.index < shared.parts {
-      unsafe runner.run(job, part: start.index, of: shared.parts)
-    }
-    let before = unsafe shared.pending.pointee.subtract(1, ordering: .acquiringAndReleasing)
-      .oldValue
-    if before == 1 { unsafe qk_futex_wake(shared.pending, 1) }
+    if shared.isStopping.load(ordering: .relaxed) { return nil }
+    shared.work(seen, slot: start.index)
   }
 }

@@ -7,12 +7,14 @@ extension Subcommand {
     operandCount: 1...1,
     details: """
       Each repetition reads a prompt into an empty session and says a fixed number of tokens, always
-      the likeliest. A short run before the first repetition is not counted.
+      the likeliest. A short run before the first repetition is not counted. With --depth, so many
+      tokens are in the session before.
       """,
     options: [
       Option("prompt", "P", "Tokens to read (default 512)."),
       Option("generate", "G", "Tokens to say (default 64)."),
       Option("repetitions", "R", "How often to measure (default 3)."),
+      Option("depth", "D", "Tokens that are in the session before (default 0)."),
       Option("batch", "N", "Also answer N prompts together, in a batch."),
       Option("json", nil, "Write the numbers as JSON."),
     ],
@@ -22,19 +24,27 @@ extension Subcommand {
       promptTokens: try invocation.integer("prompt", default: 512, minimum: 1),
       newTokens: try invocation.integer("generate", default: 64, minimum: 1),
       repetitions: try invocation.integer("repetitions", default: 3, minimum: 1),
-      sequences: try invocation.integer("batch", default: 0, minimum: 0))
+      sequences: try invocation.integer("batch", default: 0, minimum: 0),
+      depth: try invocation.integer("depth", default: 0, minimum: 0))
     let model = try Model(path: invocation.operands[0], options: invocation.given["open"])
     var options = invocation.given
     if options.value("session", "context") == nil {
-      options.set("session", "context", to: .number(plan.promptTokens + plan.newTokens))
+      options.set(
+        "session", "context", to: .number(plan.depth + plan.promptTokens + plan.newTokens))
     }
     let session = try Session(model: model, options: options["session"])
     let ids = try promptIds(model, count: plan.promptTokens)
+    let deep = try promptIds(model, count: plan.depth)
 
-    _ = try measure(session, ids: Array(ids.prefix(16)), newTokens: 2)
+    let warm = plan.depth > 0 ? deep : Array(ids.prefix(16))
+    _ = try measure(session, ids: warm, newTokens: 2)
     var runs: [BenchRun] = []
     for repetition in 1...plan.repetitions {
-      let run = try measure(session, ids: ids, newTokens: plan.newTokens)
+      // Each time other tokens, so that of the last run only what is before them is kept.
+      let turn = plan.depth > 0 ? repetition % ids.count : 0
+      let run = try measure(
+        session, ids: deep + ids[turn...] + ids[..<turn], newTokens: plan.newTokens,
+        keeps: plan.depth > 0)
       runs.append(run)
       Terminal.writeError(
         "run \(repetition) of \(plan.repetitions): reads \(decimal(run.prefill, 1)) tokens/s, "
@@ -61,6 +71,7 @@ private struct BenchPlan {
   let repetitions: Int
   /// Of the batch; 0 for none.
   let sequences: Int
+  let depth: Int
 }
 
 /// Tokens per second of one repetition.
@@ -83,9 +94,9 @@ private func promptIds(_ model: borrowing Model, count: Int) throws(Failure) -> 
 }
 
 private func measure(
-  _ session: borrowing Session, ids: [Int32], newTokens: Int
+  _ session: borrowing Session, ids: [Int32], newTokens: Int, keeps: Bool = false
 ) throws(Failure) -> BenchRun {
-  try session.reset()
+  if !keeps { try session.reset() }
   let options = JSON.object([
     ("prompt_ids", .array(ids.map { .number(Int($0)) })), ("do_sample", .bool(false)),
     ("max_new_tokens", .number(newTokens)), ("min_new_tokens", .number(newTokens)),
@@ -124,7 +135,7 @@ private func report(
     JSON.object([
       ("version", .string(String(cString: qwen_version()))),
       ("prompt_tokens", .number(plan.promptTokens)), ("generated_tokens", .number(plan.newTokens)),
-      ("repetitions", .number(plan.repetitions)),
+      ("repetitions", .number(plan.repetitions)), ("depth", .number(plan.depth)),
       ("open", options["open"]), ("session", options["session"]),
       ("prefill_tokens_per_second", .number(median(prefill))),
       ("decode_tokens_per_second", .number(median(decode))),

@@ -42,7 +42,7 @@ private func attend(
       shape: KVShape(layers: 2, heads: 2, headDim: 16, element: element), capacity: 200)
   let table = try RotaryTable(maximumTokens: count, half: 8)
   let frequencies = RotaryFrequencies(base: 10_000, dim: 16)
-  let scratch = try AttentionScratch(parts: threads, shape: shape)
+  let scratch = try AttentionScratch(threads: threads, shape: shape)
   var result: [Float] = []
   WorkerPool.shared.retain()
   defer { WorkerPool.shared.release() }

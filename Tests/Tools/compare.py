@@ -29,6 +29,7 @@ READ_BYTES = 1 << 29
 def ours(model: Path, a: argparse.Namespace) -> Tuple[float, float]:
     """Tokens per second of prefill and decode."""
     command = [a.qwen, "bench", model, "--prompt", a.prompt, "--generate", a.generate, "--threads", a.threads]
+    command += ["--depth", a.depth]
     facts = run([*command, "--repetitions", 1, "--json"])
     return facts["prefill_tokens_per_second"], facts["decode_tokens_per_second"]
 
@@ -36,6 +37,7 @@ def ours(model: Path, a: argparse.Namespace) -> Tuple[float, float]:
 def peer(program: str, model: Path, a: argparse.Namespace) -> Tuple[float, float]:
     """The same of a program like llama-bench."""
     command = [program, "-m", model, "-p", a.prompt, "-n", a.generate, "-t", a.threads, "-r", 1, "-o", "json"]
+    command += ["-d", a.depth]
     rows = run(command)
     prefill = next(row["avg_ts"] for row in rows if row["n_prompt"])
     decode = next(row["avg_ts"] for row in rows if row["n_gen"])
@@ -118,6 +120,7 @@ def main() -> None:
     parser.add_argument("--qwen", default=str(ROOT / "build" / "bin" / "qwen"))
     parser.add_argument("--prompt", type=int, default=512)
     parser.add_argument("--generate", type=int, default=64)
+    parser.add_argument("--depth", type=int, default=0, help="tokens in the session before")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", action="store_true")

@@ -30,8 +30,11 @@ const char *qk_cpu_name(int32_t isa);
 // lacks is lowered to the next it has. Returns what is now in force. Not to be called during a computation.
 int32_t qk_cpu_force(int32_t isa);
 
-// Processors that the calling thread's affinity mask allows; at least 1.
-int32_t qk_processor_count(void);
+// ---- processors.c -------------------------------------------------------------------------------------
+
+// The numbers of the processors that the calling thread's affinity mask allows, in rising order, as many as there is
+// room for; returns how many there are, 0 if the system doesn't say.
+int32_t qk_processors(int32_t *numbers, int32_t room);
 
 // ---- futex.c ------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ extension OptionTable {
       ),
       Option(
         "threads", .integer(0...1024), default: 0,
-        "Threads of one run; 0 takes the processors this process may use."),
+        "Threads of one run; 0 takes the processor cores this process may use."),
       Option(
         "chat_format", .word(["auto", "raw"] + ChatFormat.names), default: "auto",
         "How to chat: auto recognises the model's own template, raw refuses chats, a name insists on that family's way."
@@ -84,7 +84,7 @@ extension OptionTable {
         "Replaces a file of that name, or a folder that was written by this library."),
       Option(
         "threads", .integer(0...1024), default: 0,
-        "Threads that encode; 0 takes the processors this process may use."),
+        "Threads that encode; 0 takes the processor cores this process may use."),
     ])
 
   /// Options of opening a session.

@@ -62,12 +62,10 @@ extension Compute {
       key.columns == shape.kvHeads * shape.headDim, value.columns == key.columns,
       table.half * 2 <= shape.headDim
     else { throw .shape("queries of \(query.columns) and keys of \(key.columns) values") }
-    for span in spans {
-      let job = RotateJob(
-        query: query, key: key, value: value, norms: norms, shape: shape, table: table,
-        layer: layer, span: span)
-      try perToken(job, tokens: span.rows.count)
-    }
+    let job = RotateJob(
+      query: query, key: key, value: value, norms: norms, shape: shape, table: table,
+      layer: layer, spans: spans)
+    try perToken(job, tokens: query.tokens, columns: query.columns + 2 * key.columns)
   }
 
   /// out [T, Q*D] = softmax(q k / sqrt(D)) v over the positions each token may see.
@@ -81,10 +79,12 @@ extension Compute {
     try parallel(
       SpansJob(
         compute: self, query: query, out: out, shape: shape, layer: layer, spans: spans,
-        scratch: scratch))
+        scratch: scratch),
+      units: spans.reduce(0) { $0 + $1.rows.count } * shape.kvHeads)
   }
 }
 
+/// Rotates and stores, a share of the tokens of all sequences a part.
 private struct RotateJob: ParallelJob {
   let query: Rows
   let key: Rows
@@ -93,18 +93,25 @@ private struct RotateJob: ParallelJob {
   let shape: AttentionShape
   let table: RotaryTable
   let layer: Int
-  let span: SequenceSpan
+  let spans: [SequenceSpan]
 
   func run(part: Int, of count: Int) {
+    let mine = share(query.tokens, part: part, of: count)
+    for span in spans where span.rows.overlaps(mine) {
+      rotate(span, rows: span.rows.clamped(to: mine))
+    }
+  }
+
+  private func rotate(_ span: SequenceSpan, rows: Range<Int>) {
     let dim = shape.headDim
-    for index in share(span.rows.count, part: part, of: count) {
-      let row = span.rows.lowerBound + index
+    for row in rows {
       for head in 0..<shape.queryHeads {
         unsafe rotate(query.row(row) + head * dim, row: row, norm: norms?.query)
       }
       for head in 0..<shape.kvHeads {
         unsafe rotate(key.row(row) + head * dim, row: row, norm: norms?.key)
-        store(row: row, head: head, position: span.position + index)
+        store(
+          span.cache, row: row, head: head, position: span.position + row - span.rows.lowerBound)
       }
     }
   }
@@ -121,10 +128,10 @@ private struct RotateJob: ParallelJob {
     }
   }
 
-  private func store(row: Int, head: Int, position: Int) {
+  private func store(_ cache: KVCache, row: Int, head: Int, position: Int) {
     let (page, slot) = position.quotientAndRemainder(dividingBy: KVShape.pagePositions)
-    let kv = span.cache.shape
-    let keys = unsafe span.cache.keys(page: page, layer: layer, head: head)
+    let kv = cache.shape
+    let keys = unsafe cache.keys(page: page, layer: layer, head: head)
     let values = unsafe keys + kv.runBytes
     let kernels = unsafe kv.element.kernels
     let offset = head * shape.headDim

@@ -1,7 +1,7 @@
 internal import CQwenKernels
 internal import Glibc
 
-/// Memory that attention needs for each part: gathered queries, running softmax, limits.
+/// Memory that attention needs for each thread: gathered queries, running softmax, limits.
 @safe
 package struct AttentionScratch: Sendable {
   /// Query vectors worked on at once: enough to reuse a page of keys from the first-level cache.
@@ -9,23 +9,23 @@ package struct AttentionScratch: Sendable {
 
   let vectors: FloatBuffer
   let limits: Buffer
-  let queriesAPart: Int
+  let queriesAThread: Int
   let headDim: Int
 
-  /// Scratch for `parts` parts of a layer of this shape.
-  package init(parts: Int, shape: AttentionShape) throws(TensorError) {
-    queriesAPart = max(Self.queries, shape.queryHeads / max(1, shape.kvHeads))
+  /// Scratch for `threads` threads at a layer of this shape.
+  package init(threads: Int, shape: AttentionShape) throws(TensorError) {
+    queriesAThread = max(Self.queries, shape.queryHeads / max(1, shape.kvHeads))
     headDim = shape.headDim
-    vectors = try FloatBuffer(count: parts * queriesAPart * (2 * headDim + 2))
-    limits = try Buffer(byteCount: parts * queriesAPart * 2 * 4)
+    vectors = try FloatBuffer(count: threads * queriesAThread * (2 * headDim + 2))
+    limits = try Buffer(byteCount: threads * queriesAThread * 2 * 4)
   }
 }
 
-/// Attention of one sequence: units of (kv head, block of tokens) are dealt to the parts in turn.
+/// Attention of one sequence, in units of (kv head, block of tokens).
 ///
 /// A query's result depends on its own position only: pages are taken in rising order, aligned to
 /// absolute positions, with one running softmax a query.
-struct AttentionJob: ParallelJob {
+struct AttentionJob {
   let compute: Compute
   let query: Rows
   let out: Rows
@@ -34,38 +34,31 @@ struct AttentionJob: ParallelJob {
   let span: SequenceSpan
   let scratch: AttentionScratch
 
-  func run(part: Int, of count: Int) { run(part: part, of: count, before: 0) }
+  private var group: Int { shape.queryHeads / shape.kvHeads }
+  private var blockTokens: Int { max(1, scratch.queriesAThread / group) }
 
-  /// The share of part `part` where `before` units of other sequences are dealt out before these. Returns the
-  /// units of both.
-  @discardableResult
-  func run(part: Int, of count: Int, before: Int) -> Int {
-    let group = shape.queryHeads / shape.kvHeads
-    let blockTokens = max(1, scratch.queriesAPart / group)
-    let blocks = (span.rows.count + blockTokens - 1) / blockTokens
-    let units = blocks * shape.kvHeads
-    var unit = (part - before % count + count) % count
-    while unit < units, !compute.control.shouldStop {
-      let (block, head) = unit.quotientAndRemainder(dividingBy: shape.kvHeads)
-      let first = block * blockTokens
-      attend(
-        head: head, group: group, tokens: first..<min(first + blockTokens, span.rows.count),
-        part: part)
-      unit += count
-    }
-    return before + units
+  /// Units of work.
+  var units: Int { (span.rows.count + blockTokens - 1) / blockTokens * shape.kvHeads }
+
+  /// Does unit `unit`, the last tokens first: they see the most, and small units at the end leave no thread waiting.
+  func run(unit: Int, slot: Int) {
+    let (block, head) = (units - 1 - unit).quotientAndRemainder(dividingBy: shape.kvHeads)
+    let first = block * blockTokens
+    attend(
+      head: head, group: group, tokens: first..<min(first + blockTokens, span.rows.count),
+      slot: slot)
   }
 
-  private func attend(head: Int, group: Int, tokens: Range<Int>, part: Int) {
+  private func attend(head: Int, group: Int, tokens: Range<Int>, slot: Int) {
     let dim = shape.headDim
     let count = tokens.count * group
-    let capacity = scratch.queriesAPart
-    let base = unsafe scratch.vectors.pointer + part * capacity * (2 * dim + 2)
+    let capacity = scratch.queriesAThread
+    let base = unsafe scratch.vectors.pointer + slot * capacity * (2 * dim + 2)
     let (q, sums) = unsafe (base, base + capacity * dim)
     let maximum = unsafe base + 2 * capacity * dim
     let total = unsafe maximum + capacity
     let limits = unsafe scratch.limits.address.assumingMemoryBound(to: Int32.self)
-    let first = unsafe limits + part * capacity * 2
+    let first = unsafe limits + slot * capacity * 2
     let visible = unsafe first + capacity
 
     for (index, token) in tokens.enumerated() {
@@ -121,7 +114,7 @@ struct AttentionJob: ParallelJob {
   }
 }
 
-/// Attention of several sequences in one parallel region.
+/// Attention of several sequences in one parallel region. A part takes every `count`th unit: neighbours are alike.
 struct SpansJob: ParallelJob {
   let compute: Compute
   let query: Rows
@@ -131,13 +124,20 @@ struct SpansJob: ParallelJob {
   let spans: [SequenceSpan]
   let scratch: AttentionScratch
 
-  func run(part: Int, of count: Int) {
-    var units = 0
+  func run(part: Int, of count: Int) { run(part: part, of: count, slot: part) }
+
+  func run(part: Int, of count: Int, slot: Int) {
+    var before = 0
     for span in spans {
-      units = AttentionJob(
+      let job = AttentionJob(
         compute: compute, query: query, out: out, shape: shape, layer: layer, span: span,
-        scratch: scratch
-      ).run(part: part, of: count, before: units)
+        scratch: scratch)
+      var unit = (part - before % count + count) % count
+      while unit < job.units, !compute.control.shouldStop {
+        job.run(unit: unit, slot: slot)
+        unit += count
+      }
+      before += job.units
     }
   }
 }

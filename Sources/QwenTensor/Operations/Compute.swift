@@ -57,8 +57,8 @@ package final class Compute: @unchecked Sendable {
     unsafe blocks.address.assumingMemoryBound(to: qk_a8_block.self)
   }
 
-  @unsafe func decodedPointer(part: Int) -> UnsafeMutablePointer<Float> {
-    unsafe decoded.pointer + part * Self.decodedRows * maximumColumns
+  @unsafe func decodedPointer(slot: Int) -> UnsafeMutablePointer<Float> {
+    unsafe decoded.pointer + slot * Self.decodedRows * maximumColumns
   }
 
   /// Room for inputs in another order, made when the first model wants it.
@@ -79,18 +79,24 @@ package final class Compute: @unchecked Sendable {
 
   @unsafe var outputPointer: UnsafeMutablePointer<Float> { unsafe outputs.pointer }
 
-  /// Runs a job on the pool and throws if the run was told to stop meanwhile.
-  func parallel<Job: ParallelJob>(_ job: Job) throws(TensorError) {
-    WorkerPool.shared.run(job, parts: threads)
+  /// Parts for each thread: what a helper that is kept from running leaves to others, and a thread waits for at the
+  /// end, is an eighth of a share.
+  static let partsAThread = 8
+
+  /// Runs a job of up to `units` parts on the pool and throws if the run was told to stop meanwhile.
+  func parallel<Job: ParallelJob>(_ job: Job, units: Int) throws(TensorError) {
+    let parts = threads == 1 ? 1 : min(threads * Self.partsAThread, max(1, units))
+    WorkerPool.shared.run(job, parts: parts, threads: threads)
     try control.check()
   }
 
-  /// Runs a job whose parts are tokens: on this thread alone if there is one token.
-  func perToken<Job: ParallelJob>(_ job: Job, tokens: Int) throws(TensorError) {
-    if tokens > 1 {
-      try parallel(job)
+  /// Runs a job whose parts are tokens of `columns` values: on this thread alone if there is too little to do to wait
+  /// for another one.
+  func perToken<Job: ParallelJob>(_ job: Job, tokens: Int, columns: Int) throws(TensorError) {
+    if tokens > 1, tokens * columns > 8192 {
+      try parallel(job, units: tokens)
     } else {
-      job.run(part: 0, of: 1)
+      job.run(part: 0, of: 1, slot: 0)
     }
   }
 }

@@ -23,7 +23,9 @@ extension Compute {
     guard x.columns == weight.count, y.columns == x.columns, y.tokens == x.tokens else {
       throw .shape("norm of \(weight.count) over rows of \(x.columns)")
     }
-    try perToken(NormJob(x: x, y: y, weight: weight, epsilon: epsilon), tokens: x.tokens)
+    try perToken(
+      NormJob(x: x, y: y, weight: weight, epsilon: epsilon), tokens: x.tokens,
+      columns: x.columns)
   }
 }
 

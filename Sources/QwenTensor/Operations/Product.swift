@@ -65,7 +65,9 @@ extension Compute {
       try product(x, Outputs(outputs[index]), mode == .add ? .add : .store)
     }
     guard mode == .gate else { return }
-    try perToken(GateJob(gate: outputs[0].rows, up: outputs[1].rows), tokens: x.tokens)
+    try perToken(
+      GateJob(gate: outputs[0].rows, up: outputs[1].rows), tokens: x.tokens,
+      columns: outputs[0].rows.columns)
   }
 
   /// The same with inputs in the order that the matrices want; they share one.
@@ -73,7 +75,8 @@ extension Compute {
     _ x: Rows, _ order: InputOrder, _ outputs: Outputs, _ mode: ProductJob.Mode
   ) throws(TensorError) {
     let sorted = try Rows(try gathered(), tokens: x.tokens, columns: x.columns)
-    try perToken(GatherJob(order: order, x: x, sorted: sorted), tokens: x.tokens)
+    try perToken(
+      GatherJob(order: order, x: x, sorted: sorted), tokens: x.tokens, columns: x.columns)
     try compute(sorted, outputs, mode)
   }
 
@@ -83,14 +86,16 @@ extension Compute {
     var outliers: Buffer?
     if !isExact, unsafe outputs[0].linear.weight.format.outlierProduct != nil {
       let bits = try self.outliers()
-      try perToken(RowQuantizeJob(compute: self, x: x, outliers: bits), tokens: x.tokens)
+      try perToken(
+        RowQuantizeJob(compute: self, x: x, outliers: bits), tokens: x.tokens, columns: x.columns)
       if sharesOutliers { shareOutliers(x, bits) }
       outliers = bits
     } else if !isExact, outputs.takesBlocks {
-      try perToken(QuantizeJob(compute: self, x: x), tokens: x.tokens)
+      try perToken(QuantizeJob(compute: self, x: x), tokens: x.tokens, columns: x.columns)
     }
     try parallel(
-      ProductJob(compute: self, x: x, outputs: outputs, mode: mode, outliers: outliers))
+      ProductJob(compute: self, x: x, outputs: outputs, mode: mode, outliers: outliers),
+      units: outputs.mostRows / ProductJob.unit)
   }
 }
 
@@ -149,6 +154,13 @@ struct Outputs: Sendable {
     case 2: third ?? first
     default: first
     }
+  }
+
+  /// Rows of the largest matrix.
+  var mostRows: Int {
+    var most = 0
+    for index in 0..<count { most = max(most, self[index].linear.weight.rows) }
+    return most
   }
 
   /// Whether any of the matrices multiplies 8-bit blocks.
@@ -211,7 +223,7 @@ private struct RowQuantizeJob: ParallelJob {
   }
 }
 
-/// Products of one set of activations with up to three matrices, a static share of the rows a part.
+/// Products of one set of activations with up to three matrices, a share of the rows a part.
 ///
 /// Between row blocks of about a millisecond it looks at the control word.
 private struct ProductJob: ParallelJob {
@@ -227,27 +239,29 @@ private struct ProductJob: ParallelJob {
   /// Multiplications between two looks at the control word: under a millisecond on one core.
   private static let blockWork = 16_000_000
   /// Shares begin at multiples of this, the largest tile of a kernel: half a tile takes as long as a whole.
-  private static let unit = 16
+  static let unit = 16
 
-  func run(part: Int, of count: Int) {
+  func run(part: Int, of count: Int) { run(part: part, of: count, slot: part) }
+
+  func run(part: Int, of count: Int, slot: Int) {
     switch mode {
     case .store:
       for index in 0..<outputs.count {
         let output = outputs[index]
         forEachBlock(rows: output.linear.weight.rows, part, count) { rows in
-          multiply(output.linear, rows, into: output.rows, part: part)
+          multiply(output.linear, rows, into: output.rows, slot: slot)
         }
       }
     case .add:
       let output = outputs[0]
       forEachBlock(rows: output.linear.weight.rows, part, count) { rows in
-        multiplyAdd(output.linear, rows, into: output.rows, part: part)
+        multiplyAdd(output.linear, rows, into: output.rows, slot: slot)
       }
     case .gate:
       let (gate, up) = (outputs[0], outputs[1])
       forEachBlock(rows: gate.linear.weight.rows, part, count) { rows in
-        multiply(gate.linear, rows, into: gate.rows, part: part)
-        multiply(up.linear, rows, into: up.rows, part: part)
+        multiply(gate.linear, rows, into: gate.rows, slot: slot)
+        multiply(up.linear, rows, into: up.rows, slot: slot)
         for token in 0..<x.tokens {
           let target = unsafe gate.rows.row(token) + rows.lowerBound
           unsafe qk_silu_multiply(
@@ -271,9 +285,9 @@ private struct ProductJob: ParallelJob {
   }
 
   /// Rows `rows` of W x + b into the same columns of `y`.
-  private func multiply(_ linear: Linear, _ rows: Range<Int>, into y: Rows, part: Int) {
+  private func multiply(_ linear: Linear, _ rows: Range<Int>, into y: Rows, slot: Int) {
     unsafe raw(
-      linear.weight, rows, y: y.row(0) + rows.lowerBound, stride: y.stride, part: part)
+      linear.weight, rows, y: y.row(0) + rows.lowerBound, stride: y.stride, slot: slot)
     guard let bias = linear.bias else { return }
     for token in 0..<x.tokens {
       unsafe qk_add(
@@ -281,10 +295,10 @@ private struct ProductJob: ParallelJob {
     }
   }
 
-  private func multiplyAdd(_ linear: Linear, _ rows: Range<Int>, into y: Rows, part: Int) {
+  private func multiplyAdd(_ linear: Linear, _ rows: Range<Int>, into y: Rows, slot: Int) {
     let stride = linear.weight.rows
     let sum = unsafe compute.outputPointer + rows.lowerBound
-    unsafe raw(linear.weight, rows, y: sum, stride: stride, part: part)
+    unsafe raw(linear.weight, rows, y: sum, stride: stride, slot: slot)
     for token in 0..<x.tokens {
       let product = unsafe sum + token * stride
       if let bias = linear.bias {
@@ -296,7 +310,7 @@ private struct ProductJob: ParallelJob {
 
   /// y[t * stride + i] = row (rows.lowerBound + i) of W times token t.
   private func raw(
-    _ w: Matrix, _ rows: Range<Int>, y: UnsafeMutablePointer<Float>, stride: Int, part: Int
+    _ w: Matrix, _ rows: Range<Int>, y: UnsafeMutablePointer<Float>, stride: Int, slot: Int
   ) {
     let source = unsafe w.address + rows.lowerBound * w.rowBytes
     if !compute.isExact, let product = unsafe w.format.blockProduct {
@@ -313,15 +327,15 @@ private struct ProductJob: ParallelJob {
       unsafe product(
         source, w.rowBytes, rows.count, w.columns, x.row(0), x.stride, x.tokens, y, stride)
     } else {
-      unsafe decodedProduct(w, rows, y: y, stride: stride, part: part)
+      unsafe decodedProduct(w, rows, y: y, stride: stride, slot: slot)
     }
   }
 
   /// The general way: decode a few rows, multiply them as floats.
   private func decodedProduct(
-    _ w: Matrix, _ rows: Range<Int>, y: UnsafeMutablePointer<Float>, stride: Int, part: Int
+    _ w: Matrix, _ rows: Range<Int>, y: UnsafeMutablePointer<Float>, stride: Int, slot: Int
   ) {
-    let scratch = unsafe compute.decodedPointer(part: part)
+    let scratch = unsafe compute.decodedPointer(slot: slot)
     var first = rows.lowerBound
     while first < rows.upperBound {
       let count = min(Compute.decodedRows, rows.upperBound - first)
