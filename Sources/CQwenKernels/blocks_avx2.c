@@ -239,7 +239,9 @@ QK_INLINE QK_AVX2 void fill_from_rows(qk_format format, panel *p, int h, const u
                                       size_t filled) {
   const uint8_t *row[8];
   qk_row_pointers(row, first, row_bytes, count);
+  const uint8_t *ahead = first + qk_prefetch_distance(16 * row_bytes);
   for (size_t b = 0; b < filled; b++) {
+    qk_prefetch_block8(format, ahead, row_bytes, start + b);
     const qk_block8 block = qk_load_block8(format, row, (start + b) * qk_block_bytes(format));
     QK_UNROLL for (int g = 0; g < 8; g++) { put(format, p, b, g, h, block.q[g]); }
     p->d[b][h] = block.d;
@@ -251,6 +253,9 @@ QK_INLINE QK_AVX2 void fill_from_group(qk_format format, panel *p, const uint8_t
                                        size_t filled) {
   const source s = {0, group};
   for (size_t b = 0; b < filled; b++) {
+    // The next panel: nothing else asks for it while this one is multiplied.
+    const size_t bytes = QK_GROUP * qk_block_bytes(format);
+    qk_prefetch_near(group + (b + PANEL_BLOCKS) * bytes, bytes);
     QK_UNROLL for (int h = 0; h < HALVES; h++) {
       QK_UNROLL for (int g = 0; g < 8; g++) {
         put(format, p, b, g, h,
@@ -424,6 +429,7 @@ QK_INLINE QK_AVX2 void k_one_token(const uint8_t *group, size_t blocks, const qk
 
 QK_INLINE QK_AVX2 void k_fill(panel *panel, const uint8_t *group, size_t blocks) {
   for (size_t b = 0; b < blocks; b++, group += Q4_K_BYTES) {
+    qk_prefetch_near(group + PANEL_BLOCKS / PARTS * Q4_K_BYTES, Q4_K_BYTES);
     QK_UNROLL for (int h = 0; h < HALVES; h++) {
       const qk_head8 head = k_head(group, h);
       QK_UNROLL for (int p = 0; p < PARTS; p++) {
