@@ -151,20 +151,27 @@ QK_INLINE QK_AVX512 void qk_turn16(const uint8_t *first, size_t row_bytes, __m51
   out[3] = _mm512_unpackhi_epi64(b, d);
 }
 
-// The next bytes (a multiple of 16) of 16 rows. Fetches as many from `ahead` on into the second-level
-// cache and what comes soon of the rows into the first, a few lines at a time: a burst finds all
-// buffers taken, and 16 streams of rows alone reach half the speed.
+// The next bytes (a multiple of 4, at least 16) of 16 rows. Fetches as many from the next 16 rows on, into the first-level
+// cache if these fit there, else into the second, and what comes soon of its own rows into the first; a few lines at a
+// time, since a burst finds all buffers taken. 16 streams of rows without that reach half the speed.
 QK_INLINE QK_AVX512 void qk_turn(const uint8_t *first, const uint8_t *ahead, size_t row_bytes,
                                  size_t bytes, __m512i *words) {
-  for (size_t i = 0; i < bytes; i += 16) {
-    qk_prefetch(ahead + QK_GROUP * i, QK_GROUP * 16);
+  const int is_near = row_bytes <= (24 << 10) / QK_GROUP;
+  for (size_t next = 0; next < bytes; next += 16) {
+    // The last 16 overlap what is done.
+    const size_t i = next + 16 <= bytes ? next : bytes - 16;
+    if (is_near) {
+      qk_prefetch_near(ahead + QK_GROUP * i, QK_GROUP * 16);
+    } else {
+      qk_prefetch(ahead + QK_GROUP * i, QK_GROUP * 16);
+    }
     const uint8_t *soon = first + i + 384 + i % 64 / 4 * row_bytes;
     QK_UNROLL for (int r = 0; r < 4; r++) { qk_prefetch_near(soon + (size_t)r * row_bytes, 1); }
     qk_turn16(first + i, row_bytes, words + i / 4);
   }
 }
 
-// The same of fewer rows, the others being zero, and of any number of bytes.
+// The same of fewer rows, the others being zero, or of any number of bytes.
 static __attribute__((noinline, unused)) QK_AVX512 void qk_turn_part(const uint8_t *first,
                                                                      size_t row_bytes, size_t count,
                                                                      size_t bytes, __m512i *words) {
