@@ -1,0 +1,51 @@
+"""What threads cost and take: nothing while nothing runs, and a run goes on beside a host that is busy itself."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+
+import libqwen
+from conftest import FIXTURES, GREEDY
+
+TINY = str(FIXTURES / "tiny" / "llama")
+
+
+def test_an_open_session_is_idle_between_runs():
+    with libqwen.Model(TINY, threads=4) as model, model.session() as session:
+        session.generate("It was", max_new_tokens=16, **GREEDY)
+        # Threads may spin for a moment behind a run.
+        time.sleep(0.05)
+        before = time.process_time()
+        time.sleep(1)
+        assert time.process_time() - before < 0.02
+
+
+def spin(stop) -> None:
+    while not stop.is_set():
+        pass
+
+
+def seconds_for(session) -> float:
+    start = time.perf_counter()
+    session.generate("It was", max_new_tokens=200, min_new_tokens=200, **GREEDY)
+    return time.perf_counter() - start
+
+
+def test_busy_neighbours_slow_a_run_down_and_do_not_stop_it():
+    processors = len(os.sched_getaffinity(0))
+    with libqwen.Model(TINY, threads=processors) as model, model.session() as session:
+        quiet = min(seconds_for(session) for _ in range(3))
+        stop = multiprocessing.Event()
+        neighbours = [multiprocessing.Process(target=spin, args=(stop,)) for _ in range(processors)]
+        for neighbour in neighbours:
+            neighbour.start()
+        try:
+            busy = min(seconds_for(session) for _ in range(3))
+        finally:
+            stop.set()
+            for neighbour in neighbours:
+                neighbour.join()
+    # Half of each processor is left; the rest is room for schedulers.
+    assert busy < 6 * quiet + 0.5
