@@ -62,6 +62,7 @@ QK_INLINE QK_AVX2 void score(qk_kv element, const int queries, page a, size_t fr
     }
     __m256 sums[SUMS];
     QK_UNROLL for (int i = 0; i < SUMS; i++) { sums[i] = _mm256_setzero_ps(); }
+    qk_kv_prefetch(element, a.values, a.dim, p, (size_t)positions);
     size_t k = 0;
     for (; k + 8 <= a.dim; k += 8) {
       __m256 q[QUERIES];

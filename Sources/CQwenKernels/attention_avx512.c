@@ -74,6 +74,7 @@ QK_INLINE QK_AVX512 void score(qk_kv element, tile *t, size_t from, size_t to) {
     const qk_kv_row b = qk_kv_row_of(element, t->keys, t->dim, next);
     __m512 sums[8];
     QK_UNROLL for (int i = 0; i < 8; i++) { sums[i] = _mm512_setzero_ps(); }
+    qk_kv_prefetch(element, t->values, t->dim, p, 2);
     for (size_t k = 0; k < t->dim; k += 8) {
       const __m512 *q = t->q + k / 2;
       const __m512 first = load_twice(element, a, k);

@@ -89,3 +89,7 @@ QK_DECODE(f32, QK_KV_F32)
 QK_DECODE(f16, QK_KV_F16)
 QK_DECODE(q8, QK_KV_Q8)
 QK_DECODE(q4, QK_KV_Q4)
+
+void qk_prefetch_run(const void *run, size_t bytes) {
+  for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch((const char *)run + i, 0, 2);
+}

@@ -21,6 +21,14 @@ QK_INLINE qk_kv_row qk_kv_row_of(qk_kv element, const uint8_t *run, size_t dim, 
   }
 }
 
+// Fetches the rows of count positions from `position` on. Values are wanted right after keys are read: they come meanwhile.
+QK_INLINE void qk_kv_prefetch(qk_kv element, const uint8_t *run, size_t dim, size_t position,
+                              size_t count) {
+  const uint8_t *data = qk_kv_row_of(element, run, dim, position).data;
+  const uint8_t *end = qk_kv_row_of(element, run, dim, position + count).data;
+  for (; data < end; data += 64) _mm_prefetch((const char *)data, _MM_HINT_T0);
+}
+
 // 8 elements from k on, a multiple of 8.
 QK_INLINE QK_AVX2 __m256 qk_kv_load8(qk_kv element, qk_kv_row r, size_t k) {
   if (element == QK_KV_F32 || element == QK_KV_F16) {

@@ -90,7 +90,7 @@ package final class WorkerPool: @unchecked Sendable {
     unsafe withUnsafePointer(to: job) { pointer in
       unsafe shared.job = UnsafeRawPointer(pointer)
       unsafe shared.runner = JobRunner<Job>.self
-      shared.parts = parts
+      unsafe shared.parts = parts
       let generation = shared.announce(parts: parts, threads: count)
       wakeHelpers()
       shared.work(generation, slot: 0)

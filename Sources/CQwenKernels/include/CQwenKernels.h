@@ -249,6 +249,9 @@ enum { QK_PAGE_POSITIONS = 64 };
 
 // ---- kv.c ---------------------------------------------------------------------------------------------
 
+// Asks for memory that is read soon. Never faults, whatever the address.
+void qk_prefetch_run(const void *run, size_t bytes);
+
 // Keys, or values, of one head in one page: bytes they take, writing the dim elements of one position,
 // and reading them back. A value that is not finite makes what it is stored with not finite.
 //   q8: a scale for each position; half a step is max |x| / 254 of the position

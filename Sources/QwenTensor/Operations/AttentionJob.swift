@@ -5,7 +5,11 @@ internal import Glibc
 @safe
 package struct AttentionScratch: Sendable {
   /// Query vectors worked on at once: enough to reuse a page of keys from the first-level cache.
-  static let queries = 32
+  /// 7 tiles of 8 in groups of 1, 2, 4, 7 and 8 heads.
+  static let queries = 56
+  /// Bytes of the next page's keys that are asked for while a page is worked on. Pages lie apart; from there on the
+  /// processor's own prefetching goes on.
+  static let ahead = 2048
 
   let vectors: FloatBuffer
   let limits: Buffer
@@ -74,7 +78,8 @@ struct AttentionJob {
     let last = span.position + tokens.upperBound - 1
     let kernels = unsafe span.cache.shape.element.kernels
     let earliest = firstVisible(span.position + tokens.lowerBound)
-    for page in (earliest / KVShape.pagePositions)...(last / KVShape.pagePositions) {
+    let lastPage = last / KVShape.pagePositions
+    for page in (earliest / KVShape.pagePositions)...lastPage {
       let start = page * KVShape.pagePositions
       for (index, token) in tokens.enumerated() {
         let position = span.position + token
@@ -87,6 +92,10 @@ struct AttentionJob {
       }
       let keys = unsafe span.cache.keys(page: page, layer: layer, head: head)
       let values = unsafe keys + span.cache.shape.runBytes
+      if page < lastPage {
+        let next = unsafe span.cache.keys(page: page + 1, layer: layer, head: head)
+        unsafe qk_prefetch_run(next, min(AttentionScratch.ahead, span.cache.shape.runBytes))
+      }
       unsafe kernels.attend(
         q, dim, count, keys, values, dim, first, visible, maximum, total, sums, dim)
     }
