@@ -37,23 +37,28 @@ extension Subcommand {
     let limit = try invocation.integer("tokens", default: 2048, minimum: 2)
     var bench = try QualityBench(
       path: invocation.operands[0], given: invocation.given, window: window)
+    let computes = list("compute", "auto,float32")
+    var candidates: [Candidate] = []
+    for weights in list("weights", "stored,q8_0,q4_0") {
+      for rounding in weights == "stored" ? [""] : list("rounding", "plain") {
+        candidates.append(
+          Candidate(weights: weights, rounding: rounding, head: invocation.value("head")))
+      }
+    }
+    candidates += list("files", "").map { Candidate(file: $0) }
+    // A slip in the last of them is told before the first is measured.
+    for candidate in candidates {
+      for compute in computes { try bench.check(candidate, compute: compute) }
+    }
     try bench.makeReference(
       text, limit: limit, weights: invocation.value("reference") ?? "stored")
     var rows: [QualityRow] = []
-    let computes = list("compute", "auto,float32")
-    func measure(_ candidate: Candidate) throws(Failure) {
+    for candidate in candidates {
       for compute in computes {
         rows.append(try bench.measure(candidate, compute: compute))
         Terminal.writeError("\(rows[rows.count - 1].text)\n")
       }
     }
-    for weights in list("weights", "stored,q8_0,q4_0") {
-      for rounding in weights == "stored" ? [""] : list("rounding", "plain") {
-        try measure(
-          Candidate(weights: weights, rounding: rounding, head: invocation.value("head")))
-      }
-    }
-    for file in list("files", "") { try measure(Candidate(file: file)) }
     if invocation.has("json") {
       let facts: [(key: String, value: JSON)] = [
         ("tokens", .number(bench.positions)), ("window", .number(window)),
@@ -233,18 +238,27 @@ private struct QualityBench: ~Copyable {
       residentBytes: processMemory("VmRSS:"), tokensPerSecond: speed)
   }
 
+  /// Opens no more than headers: whether there is such a candidate, and such options.
+  func check(_ candidate: Candidate, compute: String) throws(Failure) {
+    let settings = openOptions(candidate, compute).text
+    _ = try takeText { qwen_model_plan(candidate.file ?? String(cString: path), settings, $0) }
+  }
+
   private func open(_ candidate: Candidate, _ compute: String) throws(Failure) -> Model {
     guard let file = candidate.file else {
-      return try Model(
-        path: path,
-        options: options([
-          ("weights", candidate.weights), ("head", candidate.head), ("compute", compute),
-          ("rounding", candidate.rounding.isEmpty ? nil : candidate.rounding),
-        ]))
+      return try Model(path: path, options: openOptions(candidate, compute))
     }
     guard let path = strdup(file) else { throw .general("there is no memory for a name") }
     defer { free(path) }
-    return try Model(path: path, options: options([("compute", compute)]))
+    return try Model(path: path, options: openOptions(candidate, compute))
+  }
+
+  private func openOptions(_ candidate: Candidate, _ compute: String) -> JSON {
+    if candidate.file != nil { return options([("compute", compute)]) }
+    return options([
+      ("weights", candidate.weights), ("head", candidate.head), ("compute", compute),
+      ("rounding", candidate.rounding.isEmpty ? nil : candidate.rounding),
+    ])
   }
 
   /// The logits of each position that predicts a token of the text, and that token.

@@ -55,3 +55,14 @@ def test_the_table_is_that_of_the_logits(tmp_path):
     assert rows["q4_0", "plain", "auto"]["layer_bits_per_weight"] == pytest.approx(4.5)
     assert rows["stored", "", "float32"]["mean_kl"] == 0
     assert table["reference_perplexity"] == rows["stored", "", "float32"]["perplexity"]
+
+
+@pytest.mark.parametrize(
+    ("slip", "words"),
+    [(["--rounding", "plain,bestest"], b'"rounding"'), (["--files", "missing.gguf"], b"missing.gguf"), (["--compute", "auto,double"], b'"compute"')],
+)
+def test_a_slip_is_told_before_anything_is_measured(slip, words, tmp_path):
+    (tmp_path / "text").write_text("It was a bright cold day.")
+    command = [QWEN, "quality", FIXTURES / "tiny" / "llama", "--text", tmp_path / "text", "--weights", "stored,q4_0", *slip]
+    run = subprocess.run(command, capture_output=True, check=False)
+    assert run.returncode == 1 and words in run.stderr and b"|" not in run.stderr

@@ -30,7 +30,7 @@ private import Glibc
     descriptor = unsafe open(
       temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, isPrivate ? 0o600 : 0o666)
     guard descriptor >= 0 else {
-      throw systemError(path: temporary, "can't be created", code: errno)
+      throw systemError(path: path, "can't be created", code: errno)
     }
     self.path = path
     self.replaces = replaces
