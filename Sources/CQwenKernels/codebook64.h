@@ -39,4 +39,14 @@ QK_INLINE QK_AVX2 void factors8(const qk_head8 *head, int part, qk_part8 *out) {
   (void)part;
   out->d = head->d;
 }
+#elif QK_ARM
+QK_INLINE void head4(const qk_rows4 *rows, size_t blocks, size_t block, qk_head4 *head) {
+  (void)blocks;
+  head->d = vmulq_n_f32(qk_floats4(rows, block * BYTES), TABLE.inverse);
+}
+
+QK_INLINE void factors4(const qk_head4 *head, int part, qk_part4 *out) {
+  (void)part;
+  out->d[0] = head->d;
+}
 #endif

@@ -33,8 +33,10 @@ static int has(int32_t isa) {
 }
 #elif QK_ARM
 static int has(int32_t isa) {
-  enum { DOT = 1 << 20 }; // HWCAP_ASIMDDP
-  return isa <= QK_ISA_NEON || (isa == QK_ISA_NEON_DOT && (getauxval(AT_HWCAP) & DOT));
+  enum { DOT = 1 << 20, I8MM = 1 << 13 }; // HWCAP_ASIMDDP, HWCAP2_I8MM
+  if (isa <= QK_ISA_NEON) return 1;
+  const int has_dot = (getauxval(AT_HWCAP) & DOT) != 0;
+  return isa == QK_ISA_NEON_DOT ? has_dot : has_dot && (getauxval(AT_HWCAP2) & I8MM);
 }
 #else
 static int has(int32_t isa) { return isa == QK_ISA_SCALAR; }
@@ -57,7 +59,7 @@ int32_t qk_cpu_isa(void) {
 
 const char *qk_cpu_name(int32_t isa) {
   static const char *const x86[QK_ISA_COUNT] = {"scalar", "avx2", "avxvnni", "avx512"};
-  static const char *const arm[QK_ISA_COUNT] = {"scalar", "neon", "neondot", ""};
+  static const char *const arm[QK_ISA_COUNT] = {"scalar", "neon", "neondot", "neoni8mm"};
   return isa >= 0 && isa < QK_ISA_COUNT ? (QK_ARM ? arm : x86)[isa] : "";
 }
 

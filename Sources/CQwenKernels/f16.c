@@ -40,6 +40,11 @@ void qk_f16_encode(const float *values, void *target, size_t count) {
     qk_f16_encode_avx2(values, target, count);
     return;
   }
+#elif QK_ARM
+  if (qk_isa() >= QK_ISA_NEON) {
+    qk_f16_encode_neon(values, target, count);
+    return;
+  }
 #endif
   uint8_t *out = target;
   for (size_t k = 0; k < count; k++) {

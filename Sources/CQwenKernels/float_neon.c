@@ -110,4 +110,18 @@ QK_MATMUL(qk_f32_matmul_neon, 4, 0)
 QK_MATMUL(qk_f16_matmul_neon, 2, 1)
 QK_MATMUL(qk_bf16_matmul_neon, 2, 0)
 
+void qk_f16_encode_neon(const float *values, void *target, size_t count) {
+  uint8_t *out = target;
+  size_t k = 0;
+  for (; k + 8 <= count; k += 8) {
+    const float16x4_t low = vcvt_f16_f32(vld1q_f32(values + k));
+    const float16x8_t halves = vcvt_high_f16_f32(low, vld1q_f32(values + k + 4));
+    vst1q_u8(out + 2 * k, vreinterpretq_u8_f16(halves));
+  }
+  for (; k < count; k++) {
+    const uint16_t half = qk_float_to_half(values[k]);
+    memcpy(out + 2 * k, &half, sizeof half);
+  }
+}
+
 #endif

@@ -56,6 +56,11 @@ void qk_fp8_matmul(const void *weights, size_t row_bytes, size_t rows, size_t co
     qk_fp8_matmul_avx2(weights, row_bytes, rows, columns, x, x_stride, tokens, y, y_stride);
     return;
   }
+#elif QK_ARM
+  if (qk_isa() >= QK_ISA_NEON) {
+    qk_fp8_matmul_neon(weights, row_bytes, rows, columns, x, x_stride, tokens, y, y_stride);
+    return;
+  }
 #endif
   for (size_t r = 0; r < rows; r++) {
     const uint8_t *row = (const uint8_t *)weights + r * row_bytes;

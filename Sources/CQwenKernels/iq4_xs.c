@@ -37,6 +37,19 @@ QK_INLINE QK_AVX2 void factors8(const qk_head8 *head, int part, qk_part8 *out) {
                                          _mm256_set1_epi32(32));
   out->d = _mm256_mul_ps(head->d, _mm256_cvtepi32_ps(scale));
 }
+#elif QK_ARM
+QK_INLINE void head4(const qk_rows4 *rows, size_t blocks, size_t block, qk_head4 *head) {
+  (void)blocks;
+  head->w[0] = qk_words4(rows, block * BYTES);
+  head->w[1] = qk_words4(rows, block * BYTES + 4);
+  head->d = qk_low_halves4(head->w[0]);
+}
+
+QK_INLINE void factors4(const qk_head4 *head, int part, qk_part4 *out) {
+  const uint32x4_t low = head->w[1] >> (uint32_t)(4 * part) & 15;
+  const uint32x4_t high = head->w[0] >> (uint32_t)(16 + 2 * part) & 3;
+  out->d[0] = vmulq_f32(head->d, vcvtq_f32_s32(vreinterpretq_s32_u32(low | high << 4) - 32));
+}
 #endif
 
 QK_PARTS_DECODE(iq4_xs)

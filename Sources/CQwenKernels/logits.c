@@ -8,6 +8,10 @@ int64_t qk_argmax(const float *x, size_t count) {
   if (qk_isa() >= QK_ISA_AVX2) {
     return qk_argmax_avx2(x, count);
   }
+#elif QK_ARM
+  if (qk_isa() >= QK_ISA_NEON) {
+    return qk_argmax_neon(x, count);
+  }
 #endif
   int64_t best = -1;
   for (size_t k = 0; k < count; k++) {
@@ -23,6 +27,10 @@ double qk_log_sum_exp(const float *x, size_t count) {
 #if QK_X86
   if (qk_isa() >= QK_ISA_AVX2) {
     return qk_log_sum_exp_avx2(x, count);
+  }
+#elif QK_ARM
+  if (qk_isa() >= QK_ISA_NEON) {
+    return qk_log_sum_exp_neon(x, count);
   }
 #endif
   float maximum = -INFINITY;

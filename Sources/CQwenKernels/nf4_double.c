@@ -81,6 +81,28 @@ QK_INLINE QK_AVX2 void factors8(const qk_head8 *head, int part, qk_part8 *out) {
   (void)part;
   out->d = head->d;
 }
+#elif QK_ARM
+// As factor8.
+QK_INLINE float32x4_t factor4(const qk_rows4 *rows, size_t blocks, size_t block) {
+  const size_t segment = block / SEGMENT;
+  const size_t next = segment + 1 < segments_of(blocks) ? segment + 1 : segment;
+  const uint32x4_t phase = qk_words4(rows, 4) & (SEGMENT - 1);
+  const uint32x4_t room = vdupq_n_u32((uint32_t)(SEGMENT - 1 - block % SEGMENT));
+  return vbslq_f32(vcgtq_u32(phase, room), qk_floats4(rows, 8 + 4 * next), qk_floats4(rows, 8 + 4 * segment));
+}
+
+QK_INLINE void head4(const qk_rows4 *rows, size_t blocks, size_t block, qk_head4 *head) {
+  const uint32x4_t codes = qk_bytes4(rows, head_bytes(blocks) + block * BYTES);
+  const float32x4_t number = {qk_dynamic8[codes[0]], qk_dynamic8[codes[1]], qk_dynamic8[codes[2]],
+                              qk_dynamic8[codes[3]]};
+  const float32x4_t scaled = vmulq_f32(number, factor4(rows, blocks, block));
+  head->d = vmulq_n_f32(vaddq_f32(scaled, qk_floats4(rows, 0)), qk_nf4_table.inverse);
+}
+
+QK_INLINE void factors4(const qk_head4 *head, int part, qk_part4 *out) {
+  (void)part;
+  out->d[0] = head->d;
+}
 #endif
 
 QK_PARTS_MATMUL(nf4_double)

@@ -137,7 +137,7 @@ QK_INLINE void qk_matmul_groups(qk_traits traits, qk_place_of *place, qk_factors
 
 #include "parts_groups_avx512.h"
 
-#if !QK_X86
+#if !QK_X86 && !QK_ARM
 #define QK_GROUPS_TWINS(name)
 #endif
 

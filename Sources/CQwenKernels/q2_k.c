@@ -50,6 +50,24 @@ QK_INLINE QK_AVX2 void factors8(const qk_head8 *head, int part, qk_part8 *out) {
     out->o[i] = _mm256_and_si256(_mm256_srli_epi32(both, 4), four);
   }
 }
+#elif QK_ARM
+QK_INLINE void head4(const qk_rows4 *rows, size_t blocks, size_t block, qk_head4 *head) {
+  (void)blocks;
+  const uint32x4_t scales = qk_words4(rows, block * BYTES + D);
+  head->d = qk_low_halves4(scales);
+  head->m = vnegq_f32(qk_high_halves4(scales));
+  QK_UNROLL for (size_t i = 0; i < 4; i++) { head->w[i] = qk_words4(rows, block * BYTES + 4 * i); }
+}
+
+QK_INLINE void factors4(const qk_head4 *head, int part, qk_part4 *out) {
+  out->d[0] = head->d;
+  out->m[0] = head->m;
+  QK_UNROLL for (int i = 0; i < 2; i++) {
+    const uint32x4_t both = head->w[part / 2] >> (uint32_t)(16 * (part % 2) + 8 * i);
+    out->s[i][0] = vreinterpretq_s32_u32(both & 15);
+    out->o[i][0] = vreinterpretq_s32_u32(both >> 4 & 15);
+  }
+}
 #endif
 
 QK_PARTS_DECODE(q2_k)

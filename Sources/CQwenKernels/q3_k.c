@@ -64,6 +64,22 @@ QK_INLINE QK_AVX2 void factors8(const qk_head8 *head, int part, qk_part8 *out) {
     out->s[i] = _mm256_sub_epi32(scale, _mm256_set1_epi32(32));
   }
 }
+#elif QK_ARM
+QK_INLINE void head4(const qk_rows4 *rows, size_t blocks, size_t block, qk_head4 *head) {
+  (void)blocks;
+  head->d = qk_half_numbers4(rows, block * BYTES + D);
+  QK_UNROLL for (size_t i = 0; i < 3; i++) { head->w[i] = qk_words4(rows, block * BYTES + SCALES + 4 * i); }
+}
+
+QK_INLINE void factors4(const qk_head4 *head, int part, qk_part4 *out) {
+  out->d[0] = head->d;
+  QK_UNROLL for (int i = 0; i < 2; i++) {
+    const int index = 2 * part + i;
+    const uint32x4_t low = head->w[index / 4 % 2] >> (uint32_t)(index % 4 * 8 + index / 8 * 4) & 15;
+    const uint32x4_t high = head->w[2] >> (uint32_t)(index % 4 * 8 + index / 4 * 2) & 3;
+    out->s[i][0] = vreinterpretq_s32_u32(low | high << 4) - 32;
+  }
+}
 #endif
 
 QK_PARTS_DECODE(q3_k)

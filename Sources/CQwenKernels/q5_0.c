@@ -31,6 +31,16 @@ QK_INLINE QK_AVX2 void factors8(const qk_head8 *head, int part, qk_part8 *out) {
   (void)part;
   out->d = head->d;
 }
+#elif QK_ARM
+QK_INLINE void head4(const qk_rows4 *rows, size_t blocks, size_t block, qk_head4 *head) {
+  (void)blocks;
+  head->d = qk_half_numbers4(rows, block * BYTES);
+}
+
+QK_INLINE void factors4(const qk_head4 *head, int part, qk_part4 *out) {
+  (void)part;
+  out->d[0] = head->d;
+}
 #endif
 
 QK_PARTS_DECODE(q5_0)

@@ -36,6 +36,19 @@ QK_INLINE QK_AVX2 void factors8(const qk_head8 *head, int part, qk_part8 *out) {
   out->d = head->d;
   out->m = head->m;
 }
+#elif QK_ARM
+QK_INLINE void head4(const qk_rows4 *rows, size_t blocks, size_t block, qk_head4 *head) {
+  (void)blocks;
+  const uint32x4_t scales = qk_words4(rows, block * BYTES);
+  head->d = qk_low_halves4(scales);
+  head->m = qk_high_halves4(scales);
+}
+
+QK_INLINE void factors4(const qk_head4 *head, int part, qk_part4 *out) {
+  (void)part;
+  out->d[0] = head->d;
+  out->m[0] = head->m;
+}
 #endif
 
 QK_PARTS_DECODE(q5_1)

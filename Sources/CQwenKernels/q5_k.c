@@ -31,6 +31,15 @@ QK_INLINE QK_AVX2 void head8(const qk_rows8 *rows, size_t blocks, size_t block, 
 QK_INLINE QK_AVX2 void factors8(const qk_head8 *head, int part, qk_part8 *out) {
   qk_apply_scales6(head, part, out);
 }
+#elif QK_ARM
+QK_INLINE void head4(const qk_rows4 *rows, size_t blocks, size_t block, qk_head4 *head) {
+  (void)blocks;
+  qk_head4_scales6(rows, block * BYTES, head);
+}
+
+QK_INLINE void factors4(const qk_head4 *head, int part, qk_part4 *out) {
+  qk_apply4_scales6(head, part, out);
+}
 #endif
 
 QK_PARTS_DECODE(q5_k)

@@ -41,6 +41,19 @@ QK_INLINE QK_AVX2 void factors8(const qk_head8 *head, int part, qk_part8 *out) {
   out->s[0] = _mm256_srai_epi32(_mm256_slli_epi32(scales, part % 2 == 0 ? 24 : 8), 24);
   out->s[1] = _mm256_srai_epi32(_mm256_slli_epi32(scales, part % 2 == 0 ? 16 : 0), 24);
 }
+#elif QK_ARM
+QK_INLINE void head4(const qk_rows4 *rows, size_t blocks, size_t block, qk_head4 *head) {
+  (void)blocks;
+  head->d = qk_half_numbers4(rows, block * BYTES + D);
+  QK_UNROLL for (size_t i = 0; i < 4; i++) { head->w[i] = qk_words4(rows, block * BYTES + SCALES + 4 * i); }
+}
+
+QK_INLINE void factors4(const qk_head4 *head, int part, qk_part4 *out) {
+  out->d[0] = head->d;
+  const int32x4_t scales = vreinterpretq_s32_u32(head->w[part / 2]);
+  out->s[0][0] = scales << (part % 2 == 0 ? 24 : 8) >> 24;
+  out->s[1][0] = scales << (part % 2 == 0 ? 16 : 0) >> 24;
+}
 #endif
 
 QK_PARTS_DECODE(q6_k)

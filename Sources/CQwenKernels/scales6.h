@@ -66,6 +66,28 @@ QK_INLINE QK_AVX2 void qk_apply_scales6(const qk_head8 *head, int part, qk_part8
   out->d = _mm256_mul_ps(head->d, _mm256_cvtepi32_ps(scale));
   out->m = _mm256_mul_ps(head->m, _mm256_cvtepi32_ps(minimum));
 }
+#elif QK_ARM
+// As qk_head_scales6 and qk_apply_scales6.
+QK_INLINE void qk_head4_scales6(const qk_rows4 *rows, size_t offset, qk_head4 *head) {
+  QK_UNROLL for (size_t i = 0; i < 4; i++) { head->w[i] = qk_words4(rows, offset + 4 * i); }
+  head->d = qk_low_halves4(head->w[0]);
+  head->m = vnegq_f32(qk_high_halves4(head->w[0]));
+}
+
+QK_INLINE void qk_apply4_scales6(const qk_head4 *head, int part, qk_part4 *out) {
+  uint32x4_t scale, minimum;
+  if (part < 4) {
+    scale = head->w[1] >> (uint32_t)(8 * part) & 63;
+    minimum = head->w[2] >> (uint32_t)(8 * part) & 63;
+  } else {
+    const int i = 8 * (part - 4);
+    const uint32x4_t low = head->w[3] >> (uint32_t)i;
+    scale = (low & 15) | (head->w[1] >> (uint32_t)(i + 2) & 48);
+    minimum = (low >> 4 & 15) | (head->w[2] >> (uint32_t)(i + 2) & 48);
+  }
+  out->d[0] = vmulq_f32(head->d, vcvtq_f32_u32(scale));
+  out->m[0] = vmulq_f32(head->m, vcvtq_f32_u32(minimum));
+}
 #endif
 
 #endif

@@ -79,24 +79,35 @@ typedef void qk_float_matmul(const void *weights, size_t row_bytes, size_t rows,
                              const float *x, size_t x_stride, size_t tokens, float *y,
                              size_t y_stride);
 qk_float_matmul qk_f32_matmul_neon, qk_f16_matmul_neon, qk_bf16_matmul_neon;
+void qk_f16_encode_neon(const float *values, void *target, size_t count);
 
 typedef void qk_block_matmul(const void *weights, size_t row_bytes, size_t rows, size_t columns,
                              const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,
                              size_t y_stride);
 #define QK_BLOCK_TWINS(name) \
-  qk_block_matmul qk_##name##_matmul_a8_neon, qk_##name##_matmul_a8_neondot;
+  qk_block_matmul qk_##name##_matmul_a8_neon, qk_##name##_matmul_a8_neondot, qk_##name##_matmul_a8_neoni8mm;
 QK_BLOCK_TWINS(q4_0)
 QK_BLOCK_TWINS(q4_1)
 QK_BLOCK_TWINS(q8_0)
+QK_BLOCK_TWINS(q4_0x16)
+QK_BLOCK_TWINS(q4_1x16)
+QK_BLOCK_TWINS(q8_0x16)
+QK_BLOCK_TWINS(q4_kx16)
 
 #define QK_CHOOSE_TWIN(name)                                                                        \
   if (qk_isa() >= QK_ISA_NEON) {                                                                    \
-    qk_block_matmul *const twin = qk_isa() >= QK_ISA_NEON_DOT ? name##_neondot : name##_neon;       \
+    qk_block_matmul *const twin = qk_isa() >= QK_ISA_NEON_I8MM  ? name##_neoni8mm                   \
+                                  : qk_isa() >= QK_ISA_NEON_DOT ? name##_neondot                    \
+                                                                : name##_neon;                      \
     twin(weights, row_bytes, rows, columns, x, x_stride, tokens, y, y_stride);                      \
     return;                                                                                         \
   }
-// Rows need no turning here: interleaved forms gain nothing.
-#define QK_CHOOSE_GROUP_TWIN(name)
+#define QK_CHOOSE_GROUP_TWIN(name) QK_CHOOSE_TWIN(name)
+
+// ---- logits_neon.c --------
+
+int64_t qk_argmax_neon(const float *x, size_t count);
+double qk_log_sum_exp_neon(const float *x, size_t count);
 
 #else
 #define QK_CHOOSE_TWIN(name)

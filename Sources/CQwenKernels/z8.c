@@ -31,6 +31,19 @@ QK_INLINE QK_AVX2 void factors8(const qk_head8 *head, int part, qk_part8 *out) {
   out->d = head->d;
   out->zero = head->w[0];
 }
+#elif QK_ARM
+QK_INLINE void head4(const qk_rows4 *rows, size_t blocks, size_t block, qk_head4 *head) {
+  (void)blocks;
+  const uint32x4_t words = qk_words4(rows, block * BYTES);
+  head->d = qk_low_halves4(words);
+  head->w[0] = (words >> 16) - 128;
+}
+
+QK_INLINE void factors4(const qk_head4 *head, int part, qk_part4 *out) {
+  (void)part;
+  out->d[0] = head->d;
+  out->zero[0] = vreinterpretq_s32_u32(head->w[0]);
+}
 #endif
 
 QK_PARTS_DECODE(z8)

@@ -161,6 +161,9 @@ static size_t vectors(size_t count, const float *x, const float *z, uint8_t *out
   qk_exp(x, y, count), y += count;
   qk_f16_encode(x, halves, count), qk_f16_decode(halves, y, count), y += count;
   qk_bf16_encode(x, halves, count), qk_bf16_decode(halves, y, count), y += count;
+  float gaps[MOST];
+  for (size_t i = 0; i < count; i++) gaps[i] = i % 7 == 3 ? NAN : i % 5 == 2 ? -INFINITY : x[i];
+  *y++ = (float)qk_argmax(gaps, count);
   *y++ = (float)qk_argmax(x, count), *y++ = (float)qk_log_sum_exp(x, count);
   *y++ = (float)qk_all_finite(x, count);
   qk_a8_quantize(x, (qk_a8_block *)y, count / 32 * 32), y += count / 32 * 10;
@@ -244,6 +247,8 @@ int main(void) {
     for (size_t w = 0; w < 4; w++) {
       size_t columns = widths[w] * formats[f].block;
       if (formats[f].block == 1) columns = widths[w] * 13;
+      // More than one panel of parts.
+      if (formats[f].block == 32 && w == 3) columns = 19 * 32;
       for (size_t i = 0; i < 5; i++) {
         for (size_t t = 0; t < 5; t++) check_products(formats + f, rows[i], columns, tokens[t]);
       }

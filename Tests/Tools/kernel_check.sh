@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds kernel_check.c and runs it on every instruction set within reach: kernel_check.sh [OBJECTS]
-# Those of this processor, those of older x86-64 ones and of aarch64 with and without dotprod in emulators. CLANG is the
-# compiler (clang); its flags are those of Package.swift. OBJECTS are kernels that are built for this processor already.
+# Those of this processor, those of older x86-64 ones and of aarch64 without dotprod, with it and with i8mm in
+# emulators. CLANG is the compiler (clang); its flags are those of Package.swift. OBJECTS are kernels that are built for
+# this processor already.
 # Prints what ran; exit code 1 if anything failed.
 set -u
 cd "$(dirname "$0")/../.." || exit 2
@@ -49,5 +50,5 @@ check "this processor" "$work/native"
 [ "$machine" = x86_64 ] || exit $((failures != 0))
 for cpu in Haswell Westmere; do check "$cpu" qemu-x86_64 -cpu $cpu "$work/native"; done
 build arm aarch64-linux-gnu -static -fuse-ld=lld || exit 1
-for cpu in cortex-a53 max; do check "aarch64, $cpu" qemu-aarch64 -cpu $cpu "$work/arm"; done
+for cpu in cortex-a53 neoverse-n1 max; do check "aarch64, $cpu" qemu-aarch64 -cpu $cpu "$work/arm"; done
 exit $((failures != 0))
