@@ -68,6 +68,7 @@ extension Model {
     if let network {
       let shares = network.shares
       memory["mapped_bytes"] = .integer(shares.reduce(0) { $0 + $1.mappedBytes })
+      memory["settled"] = .bool(network.isSettled)
       info["formats"] = .object(Model.formats(shares))
       info["parts"] = .array(shares.map(\.json))
     }

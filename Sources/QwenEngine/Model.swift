@@ -183,7 +183,8 @@ private struct ModelParts {
     try ModelParts.report("tokenizer", 1, progress)
     if let archive {
       network = try LanguageModel(
-        configuration, archive, policy: settings.policy, threads: settings.threads
+        configuration, archive, policy: settings.policy, threads: settings.threads,
+        hasMemory: { bytes in MachineMemory.now().canSpare(bytes) }
       ) { fraction in progress?("weights", fraction) ?? true }
       weightBytes = try WeightPlan(
         configuration, archive, isMapped: settings.isMapped, policy: settings.policy

@@ -1,5 +1,6 @@
 package import QwenFormats
 package import QwenTensor
+private import Synchronization
 
 /// A family's forward pass over its weights.
 protocol DecoderFamily: Sendable {
@@ -12,18 +13,23 @@ protocol DecoderFamily: Sendable {
   func forward(_ step: Step) throws(TensorError)
 }
 
-/// A decoder-only language model: tokens in, hidden states and logits out. Immutable, shared by threads.
+/// A decoder-only language model: tokens in, hidden states and logits out. Shared by threads; weights may move in memory
+/// between steps, never change.
 package final class LanguageModel: Sendable {
   package let configuration: ModelConfiguration
-  let decoder: any DecoderFamily
+  private let current: Mutex<any DecoderFamily>
+  var decoder: any DecoderFamily { current.withLock { $0 } }
+  /// Moves mapped weights; nil where they stay.
+  private let packing: GradualPacking?
 
   /// Takes the weights of `archive`, which stays mapped as long as the model lives and something is as stored; brings
   /// the others into the formats of `policy`, a slab at a time on `threads` threads.
   ///
-  /// Throws `FormatError` naming the tensor that is missing, misshapen or of an unknown type.
+  /// Throws `FormatError` naming the tensor that is missing, misshapen or of an unknown type. `hasMemory` says whether so
+  /// many bytes may be taken to interleave mapped matrices between steps, where the policy has that; without it none are.
   package init(
     _ configuration: ModelConfiguration, _ archive: TensorArchive, policy: WeightPolicy = .stored,
-    threads: Int = 1, progress: WeightProgress? = nil
+    threads: Int = 1, hasMemory: (@Sendable (Int) -> Bool)? = nil, progress: WeightProgress? = nil
   ) throws(FormatError) {
     self.configuration = configuration
     let reader = WeightReader(archive, configuration)
@@ -38,8 +44,13 @@ package final class LanguageModel: Sendable {
       }
     let loading = WeightLoading(
       policy, threads: threads, totalBytes: archive.byteCount, progress: progress)
-    decoder = try loading.prepare(stored, configuration, path: archive.path)
+    current = Mutex(try loading.prepare(stored, configuration, path: archive.path))
+    packing =
+      policy.packing == .whereFaster ? hasMemory.map { GradualPacking(hasMemory: $0) } : nil
   }
+
+  /// Whether weights lie where they will stay.
+  package var isSettled: Bool { packing?.isDone ?? true }
 
   /// Evaluates what each slice adds, by this checkpoint's configuration or one made from it. Returns RMSNorm of the last layer, [T, H], valid until the next step of
   /// this workspace.
@@ -55,12 +66,26 @@ package final class LanguageModel: Sendable {
       }
     }
     let step = try Step(slices, other ?? configuration, workspace, observer: observer)
+    try settle(workspace.compute, tokens: step.tokens.count)
+    let start = RunControl.now()
     try decoder.forward(step)
+    packing?.note(tokens: step.tokens.count, time: RunControl.now() - start)
     observer?(.finalNorm, step.normed)
     for slice in slices {
       slice.sequence.cache.commit(slice.sequence.length + slice.tokens.count)
     }
     return step.normed
+  }
+
+  /// Spends a part of the last step's time on weights that are read faster elsewhere.
+  private func settle(_ compute: Compute, tokens: Int) throws(TensorError) {
+    guard let packing, !packing.isDone else { return }
+    if let moved = packing.advance(
+      decoder, tokens: tokens, threads: compute.threads, compute.control)
+    {
+      current.withLock { $0 = moved }
+    }
+    try compute.control.check()
   }
 
   /// Logits [T, V] of hidden states [T, H] that `forward` returned.
@@ -75,7 +100,9 @@ package final class LanguageModel: Sendable {
   package var shares: [WeightShare] {
     var shares: [WeightShare] = []
     func add(_ matrix: Matrix, _ part: WeightPart) {
-      let found = shares.firstIndex { $0.part == part && $0.format.name == matrix.format.name }
+      let found = shares.firstIndex {
+        $0.part == part && $0.format.rowName == matrix.format.rowName
+      }
       if found == nil {
         shares.append(WeightShare(part: part, format: matrix.format))
       }

@@ -7,8 +7,8 @@ extension Subcommand {
     operandCount: 1...1,
     details: """
       Each repetition reads a prompt into an empty session and says a fixed number of tokens, always
-      the likeliest. A short run before the first repetition is not counted. With --depth, so many
-      tokens are in the session before.
+      the likeliest. What is read before the first repetition, until weights lie where they are
+      fastest, is not counted. With --depth, so many tokens are in the session before.
       """,
     options: [
       Option("prompt", "P", "Tokens to read (default 512)."),
@@ -36,8 +36,8 @@ extension Subcommand {
     let ids = try promptIds(model, count: plan.promptTokens)
     let deep = try promptIds(model, count: plan.depth)
 
-    let warm = plan.depth > 0 ? deep : Array(ids.prefix(16))
-    _ = try measure(session, ids: warm, newTokens: 2)
+    try settle(model, session, ids: try promptIds(model, count: min(512, plan.promptTokens + 1)))
+    if plan.depth > 0 { _ = try measure(session, ids: deep, newTokens: 2) }
     var runs: [BenchRun] = []
     for repetition in 1...plan.repetitions {
       // Each time other tokens, so that of the last run only what is before them is kept.
@@ -91,6 +91,18 @@ private func promptIds(_ model: borrowing Model, count: Int) throws(Failure) -> 
   let piece = try model.tokenize(Array(text.utf8))
   guard !piece.isEmpty else { throw .general("the vocabulary gave no tokens for ordinary text") }
   return (0..<count).map { piece[$0 % piece.count] }
+}
+
+/// Runs until weights lie where they will stay, at least once.
+private func settle(
+  _ model: borrowing Model, _ session: borrowing Session, ids: [Int32]
+) throws(Failure) {
+  let longest = 1000
+  for _ in 0..<longest {
+    _ = try measure(session, ids: ids, newTokens: 2)
+    let facts = JSON(parsing: try model.info())
+    guard case .bool(false) = facts?["memory"]?["settled"] else { return }
+  }
 }
 
 private func measure(

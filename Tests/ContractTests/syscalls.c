@@ -1,5 +1,5 @@
-/* A decoded token asks the system for nothing but to wait and to wake: once a run has warmed up, a filter ends the
-   process at any other call. */
+/* A decoded token asks the system for nothing but to wait and to wake: once a run has warmed up and weights lie where
+   they stay, a filter ends the process at any other call. */
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -41,7 +41,7 @@ static int32_t watch(const qwen_event* event, void* user) {
 }
 
 static void run(const char* path, const char* options) {
-  qwen_model model = open_model(path, "{\"threads\":2}");
+  qwen_model model = open_model(path, "{\"threads\":2,\"pack\":\"on\"}");
   qwen_session session = open_session(model, NULL);
   char* out = NULL;
   qwen_generate(session, "Once upon a time", QWEN_NUL, options, watch, NULL, &out);

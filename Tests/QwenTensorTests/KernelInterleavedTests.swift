@@ -139,7 +139,8 @@ extension `Kernels` {
       ).rows(8..<56)
       WorkerPool.shared.retain()
       defer { WorkerPool.shared.release() }
-      let made = try #require(try WorkerPool.shared.exclusive { try matrix.packed(threads: 2) })
+      let made = try #require(
+        try WorkerPool.shared.exclusive { try matrix.packedInPlace(threads: 2) })
       #expect(made.address == matrix.address)
       var expected = [UInt8](repeating: 0, count: made.byteCount)
       let stored = pair.rowBytes + pair.form.blockBytes

@@ -16,7 +16,7 @@ extension OptionTable {
       ),
       Option(
         "pack", .word(["auto", "on", "off"]), default: "auto",
-        "on interleaves the rows of weights in memory of our own, with the same results: a longer start, a faster answer; off leaves them in the file's pages, which processes share; auto does so where it gains much on this processor."
+        "Interleaves the rows of weights in memory of our own, with the same results and faster answers. auto leaves mapped ones in the file's pages at first, so that the model is there at once, and moves them bit by bit while it answers, as far as memory allows; on interleaves them while loading; off leaves them in the file's pages, which processes share."
       ),
       Option(
         "threads", .integer(0...1024), default: 0,

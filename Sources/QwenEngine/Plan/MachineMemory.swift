@@ -25,6 +25,11 @@ struct MachineMemory {
     return memory
   }
 
+  /// Whether `bytes` more would leave an eighth of all memory, or half a gibibyte if that is less, for others.
+  func canSpare(_ bytes: Int) -> Bool {
+    available > bytes && available - bytes >= min(total / 8, 1 << 29)
+  }
+
   /// Files with limit and use of the groups around this process, innermost first.
   private static func groups() -> [(limit: String, used: String)] {
     var found = [

@@ -106,7 +106,7 @@ package struct WeightPlan: Sendable {
     if index == shares.endIndex { shares.append(WeightShare(part: part, format: format)) }
     shares[index].matrices += 1
     shares[index].byteCount += bytes
-    if isMapped, isStored, !(policy.packing?.wants(stored) ?? false) {
+    if isMapped, isStored, policy.packing != .all || !PackingRule.all.wants(stored) {
       shares[index].mappedBytes += bytes
     }
   }

@@ -10,8 +10,6 @@ package struct Interleaving: Sendable {
   package let source: String
   /// Rows in one group; a range of rows begins at a multiple of it.
   package let rows: Int
-  /// The instruction sets on which a product with rows as they lie in files is slower than memory.
-  let paysOn: [Int]
   /// Rows to groups.
   @unsafe package let pack: Pack
   /// Decodes elements of one row of a group.
@@ -20,7 +18,8 @@ package struct Interleaving: Sendable {
   /// Whether interleaving makes a model faster on this instruction set.
   func pays(_ set: Int32) -> Bool {
     #if arch(x86_64)
-      paysOn.contains(Int(set))
+      // Memory of our own has large pages besides.
+      set != QK_ISA_SCALAR
     #else
       // Kernels of other processors take rows as they are.
       false
@@ -33,53 +32,49 @@ package struct Interleaving: Sendable {
     @convention(c) (UnsafeRawPointer?, Int, UnsafeMutablePointer<Float>?, Int) -> Void
 }
 
-/// Sets without 512-bit vectors: with these rows of 4 bits are as fast as memory.
-private let onAVX2 = [QK_ISA_AVX2, QK_ISA_AVXVNNI]
-private let onAll = onAVX2 + [QK_ISA_AVX512]
-
 extension StorageFormat {
   /// Every interleaved form. They are made from rows, by `Matrix.packed`, or come from a file that says so.
   package static let interleavedForms: [StorageFormat] = unsafe [
     q4_0.interleaved(
-      onAVX2, qk_q4_0x16_matmul_a8, pack: qk_q4_0x16_pack, decode: qk_q4_0x16_decode),
+      qk_q4_0x16_matmul_a8, pack: qk_q4_0x16_pack, decode: qk_q4_0x16_decode),
     q4_1.interleaved(
-      onAVX2, qk_q4_1x16_matmul_a8, pack: qk_q4_1x16_pack, decode: qk_q4_1x16_decode),
+      qk_q4_1x16_matmul_a8, pack: qk_q4_1x16_pack, decode: qk_q4_1x16_decode),
     q5_0.interleaved(
-      onAll, qk_q5_0x16_matmul_a8, pack: qk_q5_0x16_pack, decode: qk_q5_0x16_decode),
+      qk_q5_0x16_matmul_a8, pack: qk_q5_0x16_pack, decode: qk_q5_0x16_decode),
     q5_1.interleaved(
-      onAll, qk_q5_1x16_matmul_a8, pack: qk_q5_1x16_pack, decode: qk_q5_1x16_decode),
+      qk_q5_1x16_matmul_a8, pack: qk_q5_1x16_pack, decode: qk_q5_1x16_decode),
     q8_0.interleaved(
-      [], qk_q8_0x16_matmul_a8, pack: qk_q8_0x16_pack, decode: qk_q8_0x16_decode),
+      qk_q8_0x16_matmul_a8, pack: qk_q8_0x16_pack, decode: qk_q8_0x16_decode),
     q2_k.interleaved(
-      onAll, qk_q2_kx16_matmul_a8, pack: qk_q2_kx16_pack, decode: qk_q2_kx16_decode),
+      qk_q2_kx16_matmul_a8, pack: qk_q2_kx16_pack, decode: qk_q2_kx16_decode),
     q3_k.interleaved(
-      onAll, qk_q3_kx16_matmul_a8, pack: qk_q3_kx16_pack, decode: qk_q3_kx16_decode),
+      qk_q3_kx16_matmul_a8, pack: qk_q3_kx16_pack, decode: qk_q3_kx16_decode),
     q4_k.interleaved(
-      onAll, qk_q4_kx16_matmul_a8, pack: qk_q4_kx16_pack, decode: qk_q4_kx16_decode),
+      qk_q4_kx16_matmul_a8, pack: qk_q4_kx16_pack, decode: qk_q4_kx16_decode),
     q5_k.interleaved(
-      onAll, qk_q5_kx16_matmul_a8, pack: qk_q5_kx16_pack, decode: qk_q5_kx16_decode),
+      qk_q5_kx16_matmul_a8, pack: qk_q5_kx16_pack, decode: qk_q5_kx16_decode),
     q6_k.interleaved(
-      onAll, qk_q6_kx16_matmul_a8, pack: qk_q6_kx16_pack, decode: qk_q6_kx16_decode),
+      qk_q6_kx16_matmul_a8, pack: qk_q6_kx16_pack, decode: qk_q6_kx16_decode),
     iq4_nl.interleaved(
-      onAll, qk_iq4_nlx16_matmul_a8, pack: qk_iq4_nlx16_pack, decode: qk_iq4_nlx16_decode),
+      qk_iq4_nlx16_matmul_a8, pack: qk_iq4_nlx16_pack, decode: qk_iq4_nlx16_decode),
     iq4_xs.interleaved(
-      onAll, qk_iq4_xsx16_matmul_a8, pack: qk_iq4_xsx16_pack, decode: qk_iq4_xsx16_decode),
+      qk_iq4_xsx16_matmul_a8, pack: qk_iq4_xsx16_pack, decode: qk_iq4_xsx16_decode),
     nf4.interleaved(
-      onAll, qk_nf4x16_matmul_a8, pack: qk_nf4x16_pack, decode: qk_nf4x16_decode),
+      qk_nf4x16_matmul_a8, pack: qk_nf4x16_pack, decode: qk_nf4x16_decode),
     nf4Double.interleaved(
-      onAll, qk_nf4_doublex16_matmul_a8, pack: qk_nf4_doublex16_pack,
+      qk_nf4_doublex16_matmul_a8, pack: qk_nf4_doublex16_pack,
       decode: qk_nf4_doublex16_decode),
     fp4.interleaved(
-      onAll, qk_fp4x16_matmul_a8, pack: qk_fp4x16_pack, decode: qk_fp4x16_decode),
+      qk_fp4x16_matmul_a8, pack: qk_fp4x16_pack, decode: qk_fp4x16_decode),
     int8.interleaved(
-      onAll, qk_int8x16_matmul_a8, pack: qk_int8x16_pack, decode: qk_int8x16_decode,
+      qk_int8x16_matmul_a8, pack: qk_int8x16_pack, decode: qk_int8x16_decode,
       outliers: qk_int8x16_add_outliers),
     z4_32.interleaved(
-      onAll, qk_z4_32x16_matmul_a8, pack: qk_z4_32x16_pack, decode: qk_z4_32x16_decode),
+      qk_z4_32x16_matmul_a8, pack: qk_z4_32x16_pack, decode: qk_z4_32x16_decode),
     z4_64.interleaved(
-      onAll, qk_z4_64x16_matmul_a8, pack: qk_z4_64x16_pack, decode: qk_z4_64x16_decode),
+      qk_z4_64x16_matmul_a8, pack: qk_z4_64x16_pack, decode: qk_z4_64x16_decode),
     z8.interleaved(
-      onAll, qk_z8x16_matmul_a8, pack: qk_z8x16_pack, decode: qk_z8x16_decode),
+      qk_z8x16_matmul_a8, pack: qk_z8x16_pack, decode: qk_z8x16_decode),
   ]
 
   /// Name of the format, or of the one that rows have by themselves.
@@ -106,13 +101,13 @@ extension StorageFormat {
   }
 
   private func interleaved(
-    _ paysOn: [Int], _ product: @escaping BlockProduct, pack: @escaping Interleaving.Pack,
+    _ product: @escaping BlockProduct, pack: @escaping Interleaving.Pack,
     decode: @escaping Interleaving.DecodeRow, outliers: OutlierProduct? = nil
   ) -> StorageFormat {
     unsafe StorageFormat(
       name: name + "x16", blockElements: blockElements, blockBytes: blockBytes, rowHead: rowHead,
       decode: self.decode, blockProduct: product, outlierProduct: outliers,
       interleaving: Interleaving(
-        source: name, rows: 16, paysOn: paysOn, pack: pack, decode: decode))
+        source: name, rows: 16, pack: pack, decode: decode))
   }
 }

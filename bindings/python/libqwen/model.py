@@ -74,7 +74,6 @@ class Model(Owned):
         self._path = os.fspath(path)
         self._options = dict(options)
         self._idle: List[Session] = []
-        self._info: Optional[Dict[str, Any]] = None
         settings = _native.encode_options(options)
 
         def handle(step: Any) -> int:
@@ -161,13 +160,11 @@ class Model(Owned):
     def info(self) -> Dict[str, Any]:
         """Facts: family, sizes, formats, context, tokenizer, chat format, defaults, memory in bytes.
 
-        Read once, since a model does not change.
+        Read anew each time: "memory" and "parts" change while mapped weights move ("pack").
         """
-        if self._info is None:
-            out = ctypes.c_void_p()
-            self._library.call("qwen_model_info", self.handle, ctypes.byref(out))
-            self._info = self._library.take_json(out)
-        return self._info
+        out = ctypes.c_void_p()
+        self._library.call("qwen_model_info", self.handle, ctypes.byref(out))
+        return self._library.take_json(out)
 
     def close(self) -> None:
         """Drops the model; sessions that are open stay usable. Idempotent, any thread."""
