@@ -5,9 +5,20 @@
 #if QK_ARM
 
 enum {
-  ROWS = 4,
-  TOKENS = 2, // 4 x 2 sums of 2 vectors, 2 x 2 activations and 2 weights fill 22 of 32 registers
+  ROWS = 4, // of a tile of one or two tokens; with more it has fewer, since sums, two vectors each, are at most 20 of
+  TOKENS = 5, // 32 registers; weights are converted once for all tokens of a tile
+  // Bytes of weights that stay in the second-level cache while all tokens pass.
+  RESIDENT_BYTES = 128 << 10,
 };
+
+typedef struct {
+  const uint8_t *weights;
+  size_t row_bytes, columns;
+  const float *x;
+  size_t x_stride;
+  float *y;
+  size_t y_stride;
+} operands;
 
 typedef struct {
   float32x4_t low, high;
@@ -45,65 +56,93 @@ QK_INLINE void add(eight *sum, eight w, eight x) {
   sum->high = vfmaq_f32(sum->high, w.high, x.high);
 }
 
-QK_INLINE void tile(size_t element, int is_half, const int rows, const int tokens,
-                    const uint8_t *weights, size_t row_bytes, size_t columns, const float *x,
-                    size_t x_stride, float *y, size_t y_stride) {
-  eight sums[ROWS][TOKENS];
+typedef eight tile_sums[ROWS][TOKENS];
+
+// Columns k ... k + 7 of a tile.
+QK_INLINE void step(size_t element, int is_half, const int rows, const int tokens, const operands *o, size_t k,
+                    tile_sums sums) {
+  eight w[ROWS];
+  QK_UNROLL for (int r = 0; r < rows; r++) {
+    w[r] = load(element, is_half, o->weights + (size_t)r * o->row_bytes + k * element);
+  }
+  QK_UNROLL for (int t = 0; t < tokens; t++) {
+    const eight a = load(4, 0, (const uint8_t *)(o->x + (size_t)t * o->x_stride + k));
+    QK_UNROLL for (int r = 0; r < rows; r++) { add(&sums[r][t], w[r], a); }
+  }
+}
+
+QK_INLINE void tile(size_t element, int is_half, const int rows, const int tokens, operands o) {
+  tile_sums sums;
   QK_UNROLL for (int r = 0; r < rows; r++) {
     QK_UNROLL for (int t = 0; t < tokens; t++) { sums[r][t] = (eight){vdupq_n_f32(0), vdupq_n_f32(0)}; }
   }
   size_t k = 0;
-  for (; k + 8 <= columns; k += 8) {
-    eight a[TOKENS];
-    QK_UNROLL for (int t = 0; t < tokens; t++) {
-      a[t] = load(4, 0, (const uint8_t *)(x + (size_t)t * x_stride + k));
-    }
-    QK_UNROLL for (int r = 0; r < rows; r++) {
-      const eight w = load(element, is_half, weights + (size_t)r * row_bytes + k * element);
-      QK_UNROLL for (int t = 0; t < tokens; t++) { add(&sums[r][t], w, a[t]); }
-    }
+  // Two steps a turn: places of rows and tokens are worked out half as often.
+  for (; k + 16 <= o.columns; k += 16) {
+    step(element, is_half, rows, tokens, &o, k, sums);
+    step(element, is_half, rows, tokens, &o, k + 8, sums);
   }
-  if (k < columns) {
+  if (k + 8 <= o.columns) {
+    step(element, is_half, rows, tokens, &o, k, sums);
+    k += 8;
+  }
+  if (k < o.columns) {
     QK_UNROLL for (int t = 0; t < tokens; t++) {
-      const eight a = load_part(4, 0, (const uint8_t *)(x + (size_t)t * x_stride + k), columns - k);
+      const eight a = load_part(4, 0, (const uint8_t *)(o.x + (size_t)t * o.x_stride + k), o.columns - k);
       QK_UNROLL for (int r = 0; r < rows; r++) {
-        const uint8_t *source = weights + (size_t)r * row_bytes + k * element;
-        add(&sums[r][t], load_part(element, is_half, source, columns - k), a);
+        const uint8_t *source = o.weights + (size_t)r * o.row_bytes + k * element;
+        add(&sums[r][t], load_part(element, is_half, source, o.columns - k), a);
       }
     }
   }
   QK_UNROLL for (int r = 0; r < rows; r++) {
-    QK_UNROLL for (int t = 0; t < tokens; t++) { y[(size_t)t * y_stride + (size_t)r] = sum_of(sums[r][t]); }
+    QK_UNROLL for (int t = 0; t < tokens; t++) { o.y[(size_t)t * o.y_stride + (size_t)r] = sum_of(sums[r][t]); }
   }
 }
 
-// A few rows, which stay in the first-level cache, times all tokens.
-QK_INLINE void few_rows(size_t element, int is_half, const int rows, const uint8_t *weights,
-                        size_t row_bytes, size_t columns, const float *x, size_t x_stride,
-                        size_t tokens, float *y, size_t y_stride) {
-  size_t t = 0;
-  for (; t + TOKENS <= tokens; t += TOKENS) {
-    tile(element, is_half, rows, TOKENS, weights, row_bytes, columns, x + t * x_stride, x_stride,
-         y + t * y_stride, y_stride);
+// All rows of a few tokens.
+QK_INLINE void column(size_t element, int is_half, const int tokens, size_t rows, operands o) {
+  const int width = tokens <= 2 ? ROWS : tokens == 3 ? 3 : 2;
+  for (; rows >= (size_t)width; rows -= (size_t)width) {
+    tile(element, is_half, width, tokens, o);
+    o.weights += (size_t)width * o.row_bytes;
+    o.y += width;
   }
-  for (; t < tokens; t++) {
-    tile(element, is_half, rows, 1, weights, row_bytes, columns, x + t * x_stride, x_stride,
-         y + t * y_stride, y_stride);
+  for (; rows > 0; rows--) {
+    tile(element, is_half, 1, tokens, o);
+    o.weights += o.row_bytes;
+    o.y++;
+  }
+}
+
+QK_INLINE void matmul(size_t element, int is_half, size_t rows, size_t tokens, operands o) {
+  const size_t resident = o.row_bytes > 0 && o.row_bytes < RESIDENT_BYTES / 12 ? RESIDENT_BYTES / o.row_bytes / 12 * 12 : 12;
+  for (size_t r = 0; r < rows; r += resident) {
+    const size_t some = rows - r < resident ? rows - r : resident;
+    operands p = o;
+    p.weights += r * o.row_bytes;
+    p.y += r;
+    for (size_t left = tokens; left > 0;) {
+      const size_t now = left < TOKENS ? left : TOKENS;
+      switch (now) {
+      case 1: column(element, is_half, 1, some, p); break;
+      case 2: column(element, is_half, 2, some, p); break;
+      case 3: column(element, is_half, 3, some, p); break;
+      case 4: column(element, is_half, 4, some, p); break;
+      default: column(element, is_half, TOKENS, some, p);
+      }
+      p.x += now * o.x_stride;
+      p.y += now * o.y_stride;
+      left -= now;
+    }
   }
 }
 
 #define QK_MATMUL(name, element, is_half)                                                           \
   void name(const void *weights, size_t row_bytes, size_t rows, size_t columns, const float *x,     \
             size_t x_stride, size_t tokens, float *y, size_t y_stride) {                            \
-    size_t r = 0;                                                                                   \
-    for (; r + ROWS <= rows; r += ROWS) {                                                           \
-      few_rows(element, is_half, ROWS, (const uint8_t *)weights + r * row_bytes, row_bytes, columns, \
-               x, x_stride, tokens, y + r, y_stride);                                               \
-    }                                                                                               \
-    for (; r < rows; r++) {                                                                         \
-      few_rows(element, is_half, 1, (const uint8_t *)weights + r * row_bytes, row_bytes, columns, x, \
-               x_stride, tokens, y + r, y_stride);                                                  \
-    }                                                                                               \
+    matmul(element, is_half, rows, tokens,                                                          \
+           (operands){weights, row_bytes, columns, x, x_stride, y, y_stride});                      \
   }
 
 QK_MATMUL(qk_f32_matmul_neon, 4, 0)
