@@ -128,8 +128,8 @@ qwen_status qwen_model_open(qwen_model *out, const char *path, const char *optio
 qwen_status qwen_model_plan(const char *path, const char *options_json, char **out_json);
 
 /* Facts as JSON: family, sizes, formats, "parts" (what is held in which format, in bytes), context, tokenizer, chat
- * format, defaults, memory in bytes; there "settled" says whether weights lie where they will stay ("pack": "auto" moves
- * mapped ones between the steps of runs). */
+ * format, defaults, memory in bytes; there "weight_bytes_per_token" is what each written token reads, and "settled" says
+ * whether weights lie where they will stay ("pack": "auto" moves mapped ones between the steps of runs). */
 qwen_status qwen_model_info(qwen_model model, char **out_json);
 
 /* Writes the model at path in other formats to out_path: a GGUF file that other programs load too, or a folder of our own

@@ -69,6 +69,7 @@ extension Model {
       let shares = network.shares
       memory["mapped_bytes"] = .integer(shares.reduce(0) { $0 + $1.mappedBytes })
       memory["settled"] = .bool(network.isSettled)
+      memory["weight_bytes_per_token"] = .integer(network.bytesPerToken)
       info["formats"] = .object(Model.formats(shares))
       info["parts"] = .array(shares.map(\.json))
     }

@@ -55,7 +55,7 @@ package final class Model: Sendable {
     let shared = options["prefix_cache"]?.int ?? 0
     prefixCache = shared > 0 ? PrefixCache(limit: shared << 20) : nil
     do {
-      let parts = try ModelParts(path, settings, progress)
+      let parts = try ModelParts.open(path, settings, progress)
       configuration = parts.configuration
       tokenizer = parts.tokenizer
       chatChoice = parts.chat
@@ -141,9 +141,10 @@ private struct ModelParts {
   let weightBytes: Int
   let fingerprint: String
 
-  init(
+  /// While a vocabulary is read, and the weights are found, pages of theirs come that the first token will want.
+  static func open(
     _ path: String, _ settings: OpenSettings, _ progress: ((String, Double) -> Bool)?
-  ) throws {
+  ) throws -> ModelParts {
     let reading: LoadProgress? =
       progress.map { report in
         { done, total in report("read", Double(done) / Double(max(total, 1))) }
@@ -152,20 +153,47 @@ private struct ModelParts {
       path: path, mode: settings.mode, progress: reading,
       layout: BlockLayout.of)
     try ModelParts.report("tokenizer", 0, progress)
-    let archive: TensorArchive?
+    let configuration: ModelConfiguration
+    let config: JSONObject
+    var tensors: () throws -> TensorArchive
     switch files {
     case .gguf(let file):
-      configuration = try ModelConfiguration(gguf: file)
+      (configuration, config) = (try ModelConfiguration(gguf: file), JSONObject())
+      tensors = { file.tensors }
+    case .folder(let folder):
+      config = try folder.object("config.json") ?? JSONObject()
+      configuration = try ModelConfiguration(config: config, path: folder.path("config.json"))
+      tensors = { try folder.tensors(mode: settings.mode, progress: reading) }
+    }
+    var pages: [ByteRegion] = []
+    if settings.isMapped, !settings.isVocabularyOnly {
+      // Headers only. What is wrong with them is told behind what is wrong with the vocabulary.
+      let found = Result { try tensors() }
+      tensors = { try found.get() }
+      if settings.threads > 1, case .success(let archive) = found {
+        pages = WeightPlan.streamed(configuration, archive, policy: settings.policy)
+      }
+    }
+    return try FileBytes.fetchingPages(of: pages) {
+      try ModelParts(files, configuration, config, settings, tensors, progress)
+    }
+  }
+
+  private init(
+    _ files: ModelFiles, _ configuration: ModelConfiguration, _ config: JSONObject,
+    _ settings: OpenSettings, _ tensors: () throws -> TensorArchive,
+    _ progress: ((String, Double) -> Bool)?
+  ) throws {
+    self.configuration = configuration
+    switch files {
+    case .gguf(let file):
       tokenizer = try Tokenizer.gguf(file)
       defaults = GenerationDefaults(try GGUFKeys.generationConfig(file))
       chat = ChatChoice(
         ChatChoice.Evidence(
           asked: settings.chatFormat, template: file.metadata["tokenizer.chat_template"]?.string,
           family: configuration.family, defaults: defaults), tokenizer)
-      archive = settings.isVocabularyOnly ? nil : file.tensors
     case .folder(let folder):
-      let config = try folder.object("config.json") ?? JSONObject()
-      configuration = try ModelConfiguration(config: config, path: folder.path("config.json"))
       tokenizer = try Tokenizer.folder(folder).get()
       var found = GenerationDefaults(try folder.object("generation_config.json") ?? JSONObject())
       if found.stopIDs.isEmpty { found.stopIDs = GenerationDefaults.ids(config["eos_token_id"]) }
@@ -176,10 +204,8 @@ private struct ModelParts {
           asked: settings.chatFormat, template: try folder.chatTemplate(),
           family: configuration.family, defaults: defaults,
           eosText: dress["eos_token"]?.string ?? dress["eos_token"]?["content"]?.string), tokenizer)
-      archive =
-        settings.isVocabularyOnly
-        ? nil : try folder.tensors(mode: settings.mode, progress: reading)
     }
+    let archive = settings.isVocabularyOnly ? nil : try tensors()
     try ModelParts.report("tokenizer", 1, progress)
     if let archive {
       network = try LanguageModel(

@@ -12,6 +12,10 @@ package struct ByteReader: Sendable {
   package var remaining: Int { region.count - position }
   /// Where the next byte lies in the file.
   package var offset: Int { region.offset + position }
+  /// What is not read yet.
+  package var rest: ByteRegion {
+    ByteRegion(owner: region.owner, offset: offset, count: remaining)
+  }
   /// The file, for messages.
   package var path: String { region.owner.path }
 

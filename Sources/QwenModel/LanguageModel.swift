@@ -120,6 +120,22 @@ package final class LanguageModel: Sendable {
     return shares
   }
 
+  /// Bytes of the matrices that one token reads: of a mixture of experts those that it is sent to, of the embedding
+  /// none.
+  package var bytesPerToken: Int {
+    let chosen = configuration.experts?.perToken ?? 0
+    func bytes(_ linears: [Linear]) -> Int { linears.reduce(0) { $0 + $1.weight.byteCount } }
+    func bytes(_ feedForward: FeedForward) -> Int {
+      guard case .experts(let mixture) = feedForward else { return bytes(feedForward.linears) }
+      let experts = mixture.experts.reduce(0) { $0 + bytes($1.linears) }
+      return experts / max(1, mixture.experts.count) * chosen
+        + bytes(mixture.shared?.linears ?? []) + bytes(feedForward.routers)
+    }
+    return decoder.layers.reduce(bytes([decoder.weights.head])) {
+      $0 + bytes([$1.query, $1.key, $1.value, $1.output]) + bytes($1.feedForward)
+    }
+  }
+
   /// The format of the head and of the embedding, for reports.
   package var outerFormats: (embedding: StorageFormat, head: StorageFormat) {
     (decoder.weights.embedding.format, decoder.weights.head.weight.format)

@@ -7,10 +7,15 @@ package enum ProcessorTopology {
   private static let room = 1024
 
   /// Cores that have at least one of the processors this process may run on; at least 1.
-  package static var allowedCores: Int {
+  package static var allowedCores: Int { cores(of: allowed) }
+
+  /// Processors this process may run on; at least 1.
+  package static var allowedProcessors: Int { max(1, allowed.count) }
+
+  private static var allowed: [Int] {
     var numbers = [Int32](repeating: 0, count: room)
     let count = unsafe qk_processors(&numbers, Int32(room))
-    return cores(of: numbers.prefix(max(0, Int(count))).map(Int.init))
+    return numbers.prefix(max(0, Int(count))).map(Int.init)
   }
 
   /// The number of cores that these processors belong to, at least 1, by the files under `folder`. A processor whose file is

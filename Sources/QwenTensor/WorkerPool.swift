@@ -43,12 +43,19 @@ package final class WorkerPool: @unchecked Sendable {
   /// between two regions of a token, far shorter than a time slice lost to a descheduled peer.
   private static let spins = 2000
 
+  /// Most threads at work, the caller among them; nil for the processors that this process may run on: one more would
+  /// only keep another from running, and the others waiting for that one.
+  private let fixedLimit: Int?
+  /// The limit in force; 0 before the first thread is wanted.
+  private var limit = 0
   private let turn: UnsafeMutablePointer<pthread_mutex_t>
   private let leases = Mutex<Int>(0)
   private let shared = SharedState()
   private var threads: [pthread_t] = []
 
-  private init() {
+  /// A pool beside the shared one, for tests; it is never freed.
+  package init(limit: Int? = nil) {
+    fixedLimit = limit
     unsafe turn = .allocate(capacity: 1)
     unsafe pthread_mutex_init(turn, nil)
   }
@@ -74,14 +81,19 @@ package final class WorkerPool: @unchecked Sendable {
     return try body()
   }
 
-  /// Runs all `parts` of a job on up to `threads` threads, this one among them, and returns when all are done.
+  /// Runs all `parts` of a job on up to `threads` threads, this one among them, and returns when all are done; on no
+  /// more threads than there are processors for them.
   ///
   /// Each thread has a run of parts of its own and then takes what others have not begun: a helper that the system
   /// keeps from running is not waited for. Only within `exclusive`. Allocates nothing once the threads exist.
   package func run<Job: ParallelJob>(_ job: Job, parts: Int, threads wanted: Int = .max) {
     let parts = min(max(parts, 1), SharedState.maximumParts)
-    let wanted = min(parts, wanted, Self.maximumThreads)
-    if wanted > threads.count + 1 { startThreads(wanted - 1) }
+    var wanted = min(parts, wanted)
+    if wanted > threads.count + 1 {
+      if limit == 0 { limit = fixedLimit ?? ProcessorTopology.allowedProcessors }
+      wanted = min(wanted, limit, Self.maximumThreads)
+      if wanted > threads.count + 1 { startThreads(wanted - 1) }
+    }
     let count = min(wanted, threads.count + 1)
     guard count > 1 else {
       for part in 0..<parts { job.run(part: part, of: parts, slot: 0) }
@@ -138,6 +150,7 @@ package final class WorkerPool: @unchecked Sendable {
     wakeHelpers()
     for thread in threads { _ = pthread_join(thread, nil) }
     threads.removeAll()
+    limit = 0
     shared.isStopping.store(false, ordering: .relaxed)
   }
 }

@@ -8,7 +8,10 @@ extension Subcommand {
     details: """
       Each repetition reads a prompt into an empty session and says a fixed number of tokens, always
       the likeliest. What is read before the first repetition, until weights lie where they are
-      fastest, is not counted. With --depth, so many tokens are in the session before.
+      fastest, is not counted. With --depth, so many tokens are in the session before. Between
+      repetitions the same number of threads reads other memory: "stream" says what of that rate the
+      weights reach that each written token reads. With --batch, N prompts are read first, one behind
+      the other; then G steps are timed, each of which writes one token of every answer.
       """,
     options: [
       Option("prompt", "P", "Tokens to read (default 512)."),
@@ -26,6 +29,8 @@ extension Subcommand {
       repetitions: try invocation.integer("repetitions", default: 3, minimum: 1),
       sequences: try invocation.integer("batch", default: 0, minimum: 0),
       depth: try invocation.integer("depth", default: 0, minimum: 0))
+    // Before the model, so that what it takes can be taken off again.
+    let memory = ReadBandwidth()
     let model = try Model(path: invocation.operands[0], options: invocation.given["open"])
     var options = invocation.given
     if options.value("session", "context") == nil {
@@ -38,8 +43,11 @@ extension Subcommand {
 
     try settle(model, session, ids: try promptIds(model, count: min(512, plan.promptTokens + 1)))
     if plan.depth > 0 { _ = try measure(session, ids: deep, newTokens: 2) }
+    let facts = try readAnswer(try model.info())
+    let threads = facts["threads"]?.int ?? 1
     var runs: [BenchRun] = []
     for repetition in 1...plan.repetitions {
+      memory.measure(threads: threads)
       // Each time other tokens, so that of the last run only what is before them is kept.
       let turn = plan.depth > 0 ? repetition % ids.count : 0
       let run = try measure(
@@ -50,22 +58,28 @@ extension Subcommand {
         "run \(repetition) of \(plan.repetitions): reads \(decimal(run.prefill, 1)) tokens/s, "
           + "says \(decimal(run.decode, 1)) tokens/s\n")
     }
+    memory.measure(threads: threads)
     var batch: [Double] = []
     if plan.sequences > 0 {
-      var given = options
-      given.set("session", "max_sequences", to: .number(plan.sequences))
+      let bench = BatchBench(
+        sequences: plan.sequences, newTokens: plan.newTokens,
+        chunk: try session.info()["prefill_chunk"]?.int ?? 1)
       for _ in 1...plan.repetitions {
-        batch.append(
-          try measureBatch(
-            model, given["session"], ids: ids, sequences: plan.sequences, newTokens: plan.newTokens)
-        )
+        batch.append(try bench.measure(model, invocation.given, ids: ids))
       }
     }
-    report(plan, runs, batch, model.loadSeconds, options, asJSON: invocation.has("json"))
+    let result = BenchResult(
+      plan: plan, runs: runs, batch: batch, loadSeconds: model.loadSeconds, facts: facts,
+      memory: memory)
+    if invocation.has("json") {
+      Terminal.writeLine(try result.json(options).text)
+    } else {
+      Terminal.write(try result.text())
+    }
   }
 }
 
-private struct BenchPlan {
+struct BenchPlan {
   let promptTokens: Int
   let newTokens: Int
   let repetitions: Int
@@ -75,7 +89,7 @@ private struct BenchPlan {
 }
 
 /// Tokens per second of one repetition.
-private struct BenchRun {
+struct BenchRun {
   let prefill: Double
   let decode: Double
 }
@@ -118,66 +132,4 @@ private func measure(
     let decode = result["timings"]?["decode_tokens_per_second"]?.double
   else { throw .general("the library's result has no timings") }
   return BenchRun(prefill: prefill, decode: decode)
-}
-
-private func report(
-  _ plan: BenchPlan, _ runs: [BenchRun], _ batch: [Double], _ loadSeconds: Double,
-  _ options: GivenOptions, asJSON: Bool
-) {
-  let prefill = runs.map(\.prefill).sorted()
-  let decode = runs.map(\.decode).sorted()
-  let resident = processMemory("VmRSS:")
-  let peak = processMemory("VmHWM:")
-  let together = batch.sorted()
-  guard asJSON else {
-    if !batch.isEmpty {
-      Terminal.write("batch    \(spread(together)) tokens/s, \(plan.sequences) answers at once\n")
-    }
-    return Terminal.write(
-      """
-      load     \(decimal(loadSeconds, 2)) s
-      reading  \(spread(prefill)) tokens/s, \(plan.promptTokens) tokens
-      saying   \(spread(decode)) tokens/s, \(plan.newTokens) tokens
-      memory   \(readableSize(Double(resident))) now, \(readableSize(Double(peak))) at most
-
-      """)
-  }
-  func rates(_ sorted: [Double]) -> JSON { .array(sorted.map { .number($0) }) }
-  Terminal.writeLine(
-    JSON.object([
-      ("version", .string(String(cString: qwen_version()))),
-      ("prompt_tokens", .number(plan.promptTokens)), ("generated_tokens", .number(plan.newTokens)),
-      ("repetitions", .number(plan.repetitions)), ("depth", .number(plan.depth)),
-      ("open", options["open"]), ("session", options["session"]),
-      ("prefill_tokens_per_second", .number(median(prefill))),
-      ("decode_tokens_per_second", .number(median(decode))),
-      ("prefill_runs", rates(prefill)), ("decode_runs", rates(decode)),
-      ("batch_sequences", .number(plan.sequences)),
-      ("batch_decode_tokens_per_second", batch.isEmpty ? .null : .number(median(together))),
-      ("load_seconds", .number(loadSeconds)), ("rss_bytes", .number(resident)),
-      ("peak_rss_bytes", .number(peak)),
-    ]).text)
-}
-
-/// Median with minimum and maximum of sorted values.
-private func spread(_ sorted: [Double]) -> String {
-  let range = "\(decimal(sorted.first ?? 0, 1)) to \(decimal(sorted.last ?? 0, 1))"
-  return "\(decimal(median(sorted), 1)) (\(range))"
-}
-
-private func median(_ sorted: [Double]) -> Double {
-  guard !sorted.isEmpty else { return 0 }
-  let middle = sorted.count / 2
-  return sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
-}
-
-/// A size from /proc/self/status in bytes, 0 where there is none.
-func processMemory(_ field: String) -> Int {
-  guard let bytes = try? readAll("/proc/self/status") else { return 0 }
-  for line in String(decoding: bytes, as: UTF8.self).split(separator: "\n")
-  where line.hasPrefix(field) {
-    let number = line.dropFirst(field.count).drop { $0.isWhitespace }.prefix { $0.isNumber }
-    return (Int(number) ?? 0) * 1024
-  }
-  return 0
 }

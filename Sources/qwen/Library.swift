@@ -102,6 +102,10 @@ struct Session: ~Copyable {
 
   func reset() throws(Failure) { try check(qwen_session_reset(handle)) }
 
+  func info() throws(Failure) -> JSON {
+    try readAnswer(try takeText { qwen_session_info(handle, $0) })
+  }
+
   /// Continues `prompt`; each piece goes to `printer` as it comes.
   func generate(
     _ prompt: [UInt8], options: JSON, printer: Printer

@@ -235,7 +235,7 @@ private struct QualityBench: ~Copyable {
       perplexity: exp(loss / Double(max(1, positions))),
       divergence: divergence / Double(max(1, positions)),
       agreement: Double(same) / Double(max(1, positions)),
-      residentBytes: processMemory("VmRSS:"), tokensPerSecond: speed)
+      residentBytes: procBytes(in: "/proc/self/status", of: "VmRSS:"), tokensPerSecond: speed)
   }
 
   /// Opens no more than headers: whether there is such a candidate, and such options.

@@ -97,6 +97,12 @@ if [ -n "$model" ]; then
   done
   echo "# system calls"
   program syscalls "$linked" "$model"
+  echo "# threads of the host"
+  parallel=-fopenmp
+  echo 'int main(void) { return 0; }' >"$work/omp.c"
+  "$CC" -fopenmp -o "$work/omp" "$work/omp.c" 2>/dev/null || parallel=
+  blas=$(pkg-config --cflags --libs openblas | sed 's/-I/-isystem /g')
+  OMP_WAIT_POLICY=active OMP_NUM_THREADS=2 program host_threads "$linked $parallel $blas" "$model"
   echo "# allocations"
   "$CC" -shared -fPIC -O1 -o "$work/count_malloc.so" "$root/Tests/ContractTests/count_malloc.c" || fail "count_malloc.c compiles"
   preload="$work/count_malloc.so"

@@ -8,7 +8,8 @@ final class TemporaryFolder {
   var folder: Folder { Folder(path: path) }
 
   init() throws {
-    var template = Array("/tmp/libqwen-test-XXXXXX\0".utf8).map { CChar(bitPattern: $0) }
+    let base = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
+    var template = Array("\(base)/libqwen-test-XXXXXX\0".utf8).map { CChar(bitPattern: $0) }
     try #require(mkdtemp(&template) != nil)
     path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }

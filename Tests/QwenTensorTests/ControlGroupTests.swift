@@ -20,7 +20,8 @@ import Testing
 
 /// A made-up folder of processors: what thread_siblings_list of each says, nil for none.
 private func withProcessors(_ lists: [Int: String?], _ body: (String) -> Void) throws {
-  var template = Array("/tmp/qwen-processors-XXXXXX".utf8CString)
+  let base = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
+  var template = Array("\(base)/qwen-processors-XXXXXX".utf8CString)
   let folder = String(cString: try #require(mkdtemp(&template)))
   defer {
     for processor in lists.keys {

@@ -5,7 +5,7 @@ import Testing
 
 /// Counts how often each part was done and whether two threads had one slot at a time.
 private final class Tally: Sendable {
-  let state = Mutex((done: [Int](), busy: Set<Int>(), clashes: 0))
+  let state = Mutex((done: [Int](), busy: Set<Int>(), slots: Set<Int>(), clashes: 0))
 }
 
 private struct CountingJob: ParallelJob {
@@ -18,6 +18,7 @@ private struct CountingJob: ParallelJob {
     tally.state.withLock { state in
       if state.done.isEmpty { state.done = [Int](repeating: 0, count: count) }
       state.done[part] += 1
+      state.slots.insert(slot)
       if !state.busy.insert(slot).inserted { state.clashes += 1 }
     }
     for _ in 0..<work { sched_yield() }
@@ -28,12 +29,13 @@ private struct CountingJob: ParallelJob {
 @Suite struct `A pool of threads` {
   @Test(arguments: [(1, 1), (1, 4), (2, 2), (7, 2), (16, 2), (16, 3), (100, 5), (3, 8)])
   func `does each part once, each thread in a slot of its own`(_ parts: Int, _ threads: Int) {
-    WorkerPool.shared.retain()
-    defer { WorkerPool.shared.release() }
-    WorkerPool.shared.exclusive {
+    let pool = WorkerPool(limit: 8)
+    pool.retain()
+    defer { pool.release() }
+    pool.exclusive {
       for round in 0..<50 {
         let tally = Tally()
-        WorkerPool.shared.run(
+        pool.run(
           CountingJob(tally: tally, work: round % 3), parts: parts, threads: threads)
         tally.state.withLock { state in
           #expect(state.done == [Int](repeating: 1, count: parts))
@@ -44,16 +46,33 @@ private struct CountingJob: ParallelJob {
   }
 
   @Test func `takes no more threads than it may, whoever is there`() {
-    WorkerPool.shared.retain()
-    defer { WorkerPool.shared.release() }
-    WorkerPool.shared.exclusive {
-      WorkerPool.shared.run(CountingJob(tally: Tally(), work: 0), parts: 6, threads: 6)
+    let pool = WorkerPool(limit: 8)
+    pool.retain()
+    defer { pool.release() }
+    pool.exclusive {
+      pool.run(CountingJob(tally: Tally(), work: 0), parts: 6, threads: 6)
       for _ in 0..<50 {
         let tally = Tally()
-        WorkerPool.shared.run(CountingJob(tally: tally, work: 1), parts: 12, threads: 1)
+        pool.run(CountingJob(tally: tally, work: 1), parts: 12, threads: 1)
         tally.state.withLock { state in
           #expect(state.done == [Int](repeating: 1, count: 12))
           #expect(state.clashes == 0)
+        }
+      }
+    }
+  }
+
+  @Test func `has no more threads than processors`() {
+    let pool = WorkerPool()
+    pool.retain()
+    defer { pool.release() }
+    pool.exclusive {
+      for _ in 0..<20 {
+        let tally = Tally()
+        pool.run(CountingJob(tally: tally, work: 20), parts: 400, threads: 100)
+        tally.state.withLock { state in
+          #expect(state.done == [Int](repeating: 1, count: 400))
+          #expect(state.slots.count <= ProcessorTopology.allowedProcessors)
         }
       }
     }

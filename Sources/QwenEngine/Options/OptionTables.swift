@@ -20,7 +20,8 @@ extension OptionTable {
       ),
       Option(
         "threads", .integer(0...1024), default: 0,
-        "Threads of one run; 0 takes the processor cores this process may use."),
+        "Threads of one run; 0 takes the processor cores this process may use. No more are started than there are processors."
+      ),
       Option(
         "chat_format", .word(["auto", "raw"] + ChatFormat.names), default: "auto",
         "How to chat: auto recognises the model's own template, raw refuses chats, a name insists on that family's way."

@@ -130,7 +130,12 @@ package struct GGUFFile: Sendable {
     guard count <= reader.remaining / 8 else {
       throw reader.failure("\"\(escaped(key))\" has \(count) strings, more than the file holds")
     }
-    for _ in 0..<count { _ = try readString(&reader) }
+    let (sound, end) = unsafe reader.rest.withUnsafeBytes { bytes in
+      unsafe GGUFArray.soundStrings(in: Span(_unsafeBytes: bytes), atMost: count)
+    }
+    try reader.skip(end)
+    // None is left, or the first is wrong and says so.
+    for _ in sound..<count { _ = try readString(&reader) }
     var whole = start
     let region = try whole.bytes(reader.position - start.position)
     return GGUFArray(elementType: type, count: count, region: region)

@@ -17,40 +17,39 @@ package struct GGUFArray: Sendable {
   /// The bytes of all elements.
   let region: ByteRegion
 
-  /// Each element of an array of strings, lent to `body` with its index.
-  ///
-  /// Throws `.malformed` if the elements are no strings.
-  package func forEachString(
-    path: String, _ body: (Int, UnsafeRawBufferPointer) throws(FormatError) -> Void
-  ) throws(FormatError) {
-    guard elementType == .string else {
-      throw FormatError(
-        .malformed, path: path, offset: region.offset, "an array of strings is needed")
-    }
-    var reader = ByteReader(region)
-    for index in 0..<count {
-      let length = try reader.size("the length of a string")
-      let bytes = try reader.bytes(length)
-      try unsafe bytes.withUnsafeBytes { (bytes) throws(FormatError) in
-        try unsafe body(index, bytes)
-      }
-    }
+  /// The bytes of an array of strings, each behind its length; nil if the elements are no strings. `string(in:at:)`
+  /// steps through them.
+  package var strings: ByteRegion? { elementType == .string ? region : nil }
+
+  /// Where the string lies whose length is at `offset` of the bytes of an array; nil if it does not lie inside, as in
+  /// a mapped file that has changed since it was opened. The next length follows it.
+  package static func string(in bytes: Span<UInt8>, at offset: Int) -> Range<Int>? {
+    guard offset >= 0, offset <= bytes.count - 8 else { return nil }
+    // UInt8 has no padding, so its bytes may be read raw; any 8 of them are a UInt64, and the span checks that they
+    // are inside it.
+    let length = unsafe UInt64(
+      littleEndian: bytes.bytes.unsafeLoadUnaligned(fromByteOffset: offset, as: UInt64.self))
+    let start = offset + 8
+    guard length <= UInt64(bytes.count - start) else { return nil }
+    return start..<start + Int(length)
   }
 
-  /// The elements as bytes; nil if they are no strings.
-  package func strings() -> [[UInt8]]? {
-    var strings: [[UInt8]] = []
-    strings.reserveCapacity(count)
-    do {
-      try unsafe forEachString(path: "") { (_, bytes) throws(FormatError) in
-        unsafe strings.append([UInt8](bytes))
-      }
-    } catch { return nil }
-    return strings
+  /// How many strings lie in `bytes` one behind the other, up to `limit`, and where the last of them ends.
+  static func soundStrings(
+    in bytes: Span<UInt8>, atMost limit: Int
+  ) -> (count: Int, end: Int) {
+    var (count, end) = (0, 0)
+    while count < limit, let place = string(in: bytes, at: end) {
+      end = place.upperBound
+      count += 1
+    }
+    return (count, end)
   }
 
   /// The elements as integers; nil if they are not.
   package func integers() -> [Int]? {
+    if elementType == .i32 { return words().map { Int(Int32(bitPattern: $0)) } }
+    if elementType == .u32 { return words().map { Int($0) } }
     var reader = ByteReader(region)
     var values: [Int] = []
     values.reserveCapacity(count)
@@ -61,6 +60,16 @@ package struct GGUFArray: Sendable {
       }
     } catch { return nil }
     return values
+  }
+
+  /// The elements of an array of 4 bytes each.
+  private func words() -> [UInt32] {
+    unsafe region.withUnsafeBytes { bytes in
+      // The region has 4 bytes for each element: GGUFFile cut it so.
+      (0..<count).map { index in
+        unsafe UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: index * 4, as: UInt32.self))
+      }
+    }
   }
 
   /// The elements as numbers; nil if they are not.

@@ -58,7 +58,7 @@ package struct WeightPlan: Sendable {
   }
 
   /// Nil for tensors that no model of the family reads.
-  private static func part(_ name: String, _ names: TensorNames) -> WeightPart? {
+  static func part(_ name: String, _ names: TensorNames) -> WeightPart? {
     if name.hasPrefix(names.embedding + ".") { return .embedding }
     if name.hasPrefix(names.head + ".") { return .head }
     if name.hasPrefix(names.finalNorm + ".") { return .layers }

@@ -24,46 +24,33 @@ enum ByteAlphabet {
       ? [UInt8(scalar)] : [UInt8(0xC0 | scalar >> 6), UInt8(0x80 | scalar & 0x3F)]
   }
 
-  /// Appends the bytes that `text` writes to the blob; false, and nothing kept, if it is not of the alphabet.
-  static func append(_ text: Span<UInt8>, to tokens: inout TokenBytes) -> Bool {
-    let table = bytes
-    var index = 0
-    // Every scalar of the alphabet has one or two bytes in UTF-8: check first, then append.
-    while index < text.count {
-      guard let (byte, width) = byte(text, index, table), byte >= 0 else { return false }
-      index += width
-    }
-    index = 0
-    while index < text.count {
-      guard let (byte, width) = byte(text, index, table) else { return false }
-      tokens.append(UInt8(truncatingIfNeeded: byte))
-      index += width
-    }
-    return true
-  }
-
-  /// The bytes that `text` writes; nil if it is not of the alphabet.
-  static func decode(_ text: Span<UInt8>) -> [UInt8]? {
-    let table = bytes
-    var decoded: [UInt8] = []
-    decoded.reserveCapacity(text.count)
-    var index = 0
-    while index < text.count {
-      guard let (byte, width) = byte(text, index, table), byte >= 0 else { return nil }
-      decoded.append(UInt8(truncatingIfNeeded: byte))
-      index += width
-    }
-    return decoded
-  }
-
+  /// Puts the bytes that `text` writes into `scratch` from `start` on, which grows where it must, and returns where
+  /// they end; nil if it is not of the alphabet. At least 8 bytes more are there behind them.
   @inline(__always)
-  private static func byte(
-    _ text: Span<UInt8>, _ index: Int, _ table: [Int16]
-  ) -> (byte: Int16, width: Int)? {
-    let first = Int(text[index])
-    if first < 0x80 { return (table[first], 1) }
-    guard first & 0xE0 == 0xC0, index + 1 < text.count else { return nil }
-    let scalar = (first & 0x1F) << 6 | Int(text[index + 1]) & 0x3F
-    return scalar < table.count ? (table[scalar], 2) : nil
+  static func decode(
+    _ text: Span<UInt8>, into scratch: inout [UInt8], at start: Int = 0
+  ) -> Int? {
+    let missing = start + text.count + 8 - scratch.count
+    if missing > 0 { scratch.append(contentsOf: repeatElement(0, count: missing)) }
+    let table = bytes.span
+    var bytes = scratch.mutableSpan
+    var index = 0
+    var end = start
+    while index < text.count {
+      // Every scalar of the alphabet has one or two bytes in UTF-8.
+      var scalar = Int(text[index])
+      index &+= 1
+      if scalar >= 0x80 {
+        guard scalar & 0xE0 == 0xC0, index < text.count else { return nil }
+        scalar = (scalar & 0x1F) &<< 6 | Int(text[index]) & 0x3F
+        index &+= 1
+        guard scalar < table.count else { return nil }
+      }
+      let byte = table[scalar]
+      guard byte >= 0 else { return nil }
+      bytes[end] = UInt8(truncatingIfNeeded: byte)
+      end &+= 1
+    }
+    return end
   }
 }

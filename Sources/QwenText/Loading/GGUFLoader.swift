@@ -12,33 +12,29 @@ extension Tokenizer {
     let architecture = metadata["general.architecture"]?.string ?? ""
     let splitter = try Splitter.named(
       metadata["tokenizer.ggml.pre"]?.string, architecture: architecture)
-    guard let tokens = metadata["tokenizer.ggml.tokens"]?.array?.strings() else {
+    guard let tokens = metadata["tokenizer.ggml.tokens"]?.array, tokens.strings != nil else {
       throw builder.bad("has no list of tokens")
     }
     let kinds = metadata["tokenizer.ggml.token_type"]?.array?.integers() ?? []
     guard kinds.isEmpty || kinds.count == tokens.count else {
       throw builder.bad("has \(tokens.count) tokens and \(kinds.count) kinds")
     }
-    builder.tokens.reserve(tokens: tokens.count, bytes: tokens.count * 8)
-    for (id, token) in tokens.enumerated() {
+    builder.reserve(tokens: tokens.count, bytes: tokens.count * 8)
+    let hasTokens = try forEachString(of: tokens) { (id, token) throws(TokenizerError) in
       switch kinds.isEmpty ? 1 : kinds[id] {
-      case 3:
-        try builder.addSpecial(
-          String(decoding: token, as: UTF8.self), id: id, isControl: true)
-      case 4:
-        try builder.addSpecial(
-          String(decoding: token, as: UTF8.self), id: id, isControl: false)
-      case 5: continue
-      default: try builder.add(alphabet: token.span, id: id)
+      case 3: try builder.addSpecial(text(token), id: id, isControl: true)
+      case 4: try builder.addSpecial(text(token), id: id, isControl: false)
+      case 5: break
+      default: try builder.add(alphabet: token, id: id)
       }
     }
+    guard hasTokens else { throw builder.bad("has no list of tokens") }
     try builder.indexTokens()
-    guard let merges = metadata["tokenizer.ggml.merges"]?.array?.strings() else {
-      throw builder.bad("has no list of merges")
+    let hasMerges = try forEachString(of: metadata["tokenizer.ggml.merges"]?.array) {
+      (rank, merge) throws(TokenizerError) in
+      try builder.addMergeLine(merge, rank: Int32(truncatingIfNeeded: rank))
     }
-    for (rank, merge) in merges.enumerated() {
-      try builder.addMergeLine(merge.span, rank: Int32(truncatingIfNeeded: rank))
-    }
+    guard hasMerges else { throw builder.bad("has no list of merges") }
     func id(_ name: String) -> Int32? {
       metadata["tokenizer.ggml.\(name)_token_id"]?.int.flatMap { Int32(exactly: $0) }
     }
@@ -46,6 +42,28 @@ extension Tokenizer {
       kindName: "gguf/\(splitter.name)", splitter: splitter,
       normalizer: splitter == .qwen ? .stretches : .none, isWhole: false, bosID: id("bos"),
       eosID: id("eos"))
+  }
+
+  /// Lends each string of an array to `body`, with its index; false if there is no array, or none of strings.
+  @inline(__always)
+  private static func forEachString(
+    of array: GGUFArray?, _ body: (Int, Span<UInt8>) throws(TokenizerError) -> Void
+  ) throws(TokenizerError) -> Bool {
+    guard let array, let region = array.strings else { return false }
+    return try unsafe region.withUnsafeBytes { (bytes) throws(TokenizerError) in
+      let all = unsafe Span<UInt8>(_unsafeBytes: bytes)
+      var next = 0
+      for index in 0..<array.count {
+        guard let place = GGUFArray.string(in: all, at: next) else { return false }
+        try body(index, all.extracting(place))
+        next = place.upperBound
+      }
+      return true
+    }
+  }
+
+  private static func text(_ bytes: Span<UInt8>) -> String {
+    unsafe bytes.withUnsafeBufferPointer { unsafe String(decoding: $0, as: UTF8.self) }
   }
 }
 

@@ -53,17 +53,47 @@ struct JSONCursor {
   mutating func string(_ text: Span<UInt8>, into bytes: inout [UInt8]) throws(TokenizerError) {
     bytes.removeAll(keepingCapacity: true)
     try expect(UInt8(ascii: "\""), text)
-    while position < text.count {
+    while true {
+      let end = endOfPlain(text)
+      unsafe text.extracting(position..<end).withUnsafeBufferPointer {
+        unsafe bytes.append(contentsOf: $0)
+      }
+      position = end
+      guard position < text.count else { throw bad() }
       let byte = text[position]
       position += 1
       switch byte {
       case UInt8(ascii: "\""): return
       case UInt8(ascii: "\\"): try escape(text, into: &bytes)
-      case 0..<0x20: throw bad()
-      default: bytes.append(byte)
+      default: throw bad()
       }
     }
-    throw bad()
+  }
+
+  /// Where the next quotation mark, backslash or control character is; the end of the text if there is none.
+  @inline(__always)
+  private func endOfPlain(_ text: Span<UInt8>) -> Int {
+    // UInt8 has no padding, so its bytes may be read raw.
+    let bytes = unsafe text.bytes
+    let ones: UInt64 = 0x0101_0101_0101_0101
+    var index = position
+    while index &+ 8 <= text.count {
+      // Any 8 bytes are a UInt64, and the span checks that they are inside it.
+      let word = unsafe UInt64(
+        littleEndian: bytes.unsafeLoadUnaligned(fromByteOffset: index, as: UInt64.self))
+      // The subtractions set the upper bit of each byte they look for, and may set it in bytes above one of those.
+      let quote = word ^ ones &* 0x22
+      let backslash = word ^ ones &* 0x5C
+      let found =
+        (quote &- ones) & ~quote | (backslash &- ones) & ~backslash | (word &- ones &* 0x20) & ~word
+      let first = found & 0x8080_8080_8080_8080
+      if first != 0 { return index &+ first.trailingZeroBitCount &>> 3 }
+      index &+= 8
+    }
+    while index < text.count, text[index] != 0x22, text[index] != 0x5C, text[index] >= 0x20 {
+      index &+= 1
+    }
+    return index
   }
 
   /// Replaces `bytes` by a member's name and passes over the colon.
@@ -127,12 +157,13 @@ struct JSONCursor {
 
   private mutating func skipString(_ text: Span<UInt8>) throws(TokenizerError) {
     position += 1
-    while position < text.count {
+    while true {
+      position = endOfPlain(text)
+      guard position < text.count else { throw bad() }
       let byte = text[position]
       position += byte == UInt8(ascii: "\\") ? 2 : 1
       if byte == UInt8(ascii: "\"") { return }
     }
-    throw bad()
   }
 
   /// A number, true, false or null: at least one byte, up to the next mark or white space.

@@ -8,15 +8,25 @@ struct VocabularyBuilder {
   private var pairs = PairTable(capacity: 0)
   /// Whether what merging makes of a token's bytes is known to be the token.
   private var areTokensMerged = true
+  /// What the last merge made: most files have merges in the order of what they make.
+  private var lastMerged: Int32 = -1
+  private var scratch: [UInt8] = []
 
   init(file: String) { self.file = file }
+
+  /// Room for so many tokens.
+  mutating func reserve(tokens count: Int, bytes: Int) {
+    tokens.reserve(tokens: count, bytes: bytes)
+  }
 
   /// Adds a token written in the byte alphabet; one outside it is kept as the literal text it is.
   mutating func add(alphabet text: Span<UInt8>, id: Int) throws(TokenizerError) {
     let start = tokens.blob.count
     var kind = TokenKind.normal
-    if !ByteAlphabet.append(text, to: &tokens) {
-      for index in text.indices { tokens.append(text[index]) }
+    if let end = ByteAlphabet.decode(text, into: &scratch) {
+      tokens.append(scratch, count: end)
+    } else {
+      tokens.append(text)
       kind = .literal
     }
     if let reason = tokens.finish(from: start, id: id, kind: kind) { throw bad(reason) }
@@ -51,16 +61,30 @@ struct VocabularyBuilder {
   mutating func addMerge(
     _ left: Span<UInt8>, _ right: Span<UInt8>, rank: Int32
   ) throws(TokenizerError) {
-    guard let first = ByteAlphabet.decode(left), let second = ByteAlphabet.decode(right) else {
-      throw bad("merge \(rank) is not written in the byte alphabet")
-    }
-    let both = first + second
-    let (a, b) = (find(first), find(second))
-    let merged = find(both)
+    guard let middle = ByteAlphabet.decode(left, into: &scratch),
+      let end = ByteAlphabet.decode(right, into: &scratch, at: middle)
+    else { throw bad("merge \(rank) is not written in the byte alphabet") }
+    let (a, b, merged) = find(scratch.span, middle, end)
     guard a >= 0, b >= 0, merged >= 0 else {
       throw bad("merge \(rank) joins tokens that are not in the vocabulary")
     }
     guard pairs.insert(a, b, rank: rank, id: merged) else { throw bad("degenerate merges") }
+    lastMerged = merged
+  }
+
+  /// The tokens before and behind the middle of `text`, and that of both, -1 for none.
+  @inline(__always)
+  private func find(
+    _ text: Span<UInt8>, _ middle: Int, _ end: Int
+  ) -> (left: Int32, right: Int32, both: Int32) {
+    let next = lastMerged &+ 1
+    let isNext =
+      Int(next) < tokens.count && tokens.kinds[Int(next)] == .normal
+      && tokens.equals(next, text, 0, end)
+    return (
+      pieces.find(text, 0, middle, tokens), pieces.find(text, middle, end, tokens),
+      isNext ? next : pieces.find(text, 0, end, tokens)
+    )
   }
 
   /// Adds the merges of a vocabulary that has only ranks: lower ranks merge first, and any two neighbours
@@ -119,7 +143,7 @@ struct VocabularyBuilder {
     unknownID: Int32? = nil, bosID: Int32? = nil, eosID: Int32? = nil
   ) throws(TokenizerError) -> Tokenizer {
     var merger = BytePairMerger(pairs: pairs, byteIDs: byteIDs(), unknownID: unknownID)
-    if areTokensMerged { merger.characters = CharacterTable(merger, tokens, pieces) }
+    if areTokensMerged { merger.characters = CharacterTable(merger, tokens) }
     return Tokenizer(
       Tokenizer.Parts(
         kindName: kindName, tokens: tokens, pieces: pieces, areWhole: isWhole, merger: merger,

@@ -16,29 +16,31 @@ struct CharacterTable: Sendable {
   private static let neighbourBits: UInt64 = 19
 
   /// The table of a vocabulary; nil if its merges don't run by rising rank, or if a byte has no token.
-  init?(_ merger: BytePairMerger, _ tokens: TokenBytes, _ pieces: PieceTable) {
+  init?(_ merger: BytePairMerger, _ tokens: TokenBytes) {
     guard merger.byteIDs.allSatisfy({ $0 >= 0 }), merger.pairs.ranksRise(tokens: tokens.count)
     else { return nil }
     var neighbours = [UInt64](repeating: 0, count: 1 << (Self.neighbourBits - 6))
     var crossings = [UInt64](repeating: 0, count: 1024)
     let text = tokens.blob.span
+    var ids = [Int32](repeating: -1, count: 0x10000)
+    var scratch = BytePairMerger.Scratch()
     for id in 0..<tokens.count where tokens.kinds[id] == .normal {
-      let (start, end) = tokens.bounds(Int32(truncatingIfNeeded: id))
-      for cut in Self.cuts(text, start, end) {
+      let id = Int32(truncatingIfNeeded: id)
+      let (start, end) = tokens.bounds(id)
+      // Letters of one byte are nobody's parts, and are not looked up beside each other.
+      if Self.isASCII(text, start, end) { continue }
+      Self.forEachCut(text, start, end) { cut in
         let bit = Self.bit(text[cut - 1], text[cut])
         crossings[bit &>> 6] |= 1 &<< UInt64(bit & 63)
       }
       Self.markNeighbours(text, start, end, &neighbours)
-    }
-    var ids = [Int32](repeating: -1, count: 0x10000)
-    var scratch = BytePairMerger.Scratch()
-    for point in UInt32(0x80)..<0x10000 where !(0xD800..<0xE000).contains(point) {
-      var bytes: [UInt8] = []
-      UTF8Text.append(point, to: &bytes)
-      let id = pieces.find(bytes.span, 0, bytes.count, tokens)
-      guard id >= 0 else { continue }
-      merger.merge(bytes.span, 0, bytes.count, &scratch)
-      if scratch.ids == [id] { ids[Int(point)] = id }
+      guard 2...3 ~= end - start, UTF8Text.unit(text, start) == .whole(end - start) else {
+        continue
+      }
+      merger.merge(text, start, end, &scratch)
+      if scratch.ids.count == 1, scratch.ids[0] == id {
+        ids[Int(UTF8Text.scalar(text, start).point)] = id
+      }
     }
     self.ids = ids
     self.crossings = crossings
@@ -106,14 +108,27 @@ struct CharacterTable: Sendable {
   @inline(__always)
   private static func bit(_ last: UInt8, _ first: UInt8) -> Int { Int(last) &<< 8 | Int(first) }
 
+  private static func isASCII(_ text: Span<UInt8>, _ start: Int, _ end: Int) -> Bool {
+    var index = start
+    var all: UInt8 = 0
+    while index < end {
+      all |= text[index]
+      index &+= 1
+    }
+    return all < 0x80
+  }
+
   /// Where in a token a part of a character meets the next one; every place if the token can't be cut into
   /// characters and parts of them at its ends.
-  private static func cuts(_ text: Span<UInt8>, _ start: Int, _ end: Int) -> [Int] {
+  @inline(__always)
+  private static func forEachCut(
+    _ text: Span<UInt8>, _ start: Int, _ end: Int, _ body: (Int) -> Void
+  ) {
     var index = start
     while index < end, text[index] & 0xC0 == 0x80 { index += 1 }
-    var cuts = index > start && index < end ? [index] : []
-    if index - start > 3 { return Array(start + 1..<end) }
-    while index < end {
+    var isCuttable = index - start <= 3
+    if isCuttable, index > start, index < end { body(index) }
+    while isCuttable, index < end {
       let width =
         switch text[index] {
         case 0..<0x80: 1
@@ -122,14 +137,12 @@ struct CharacterTable: Sendable {
         case 0xF0..<0xF5: 4
         default: 0
         }
-      let next = min(index + width, end)
-      for inner in index + 1..<max(next, index + 1) where text[inner] & 0xC0 != 0x80 {
-        return Array(start + 1..<end)
-      }
-      if width == 0 { return Array(start + 1..<end) }
-      if index + width > end, index > start { cuts.append(index) }
-      index = next
+      var inner = index + 1
+      while inner < min(index + width, end), text[inner] & 0xC0 == 0x80 { inner += 1 }
+      isCuttable = width > 0 && inner == min(index + width, end)
+      if isCuttable, index + width > end, index > start { body(index) }
+      index += width
     }
-    return cuts
+    if !isCuttable, start + 1 < end { for place in start + 1..<end { body(place) } }
   }
 }

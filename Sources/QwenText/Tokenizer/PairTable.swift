@@ -73,6 +73,10 @@ struct PairTable: Sendable {
       guard grow() else { return false }
     }
     guard enter(Self.key(left, right), rank) else { return false }
+    if Int(rank) == merged.count {
+      merged.append(id)
+      return true
+    }
     let missing = Int(rank) + 1 - merged.count
     if missing > 0 { merged.append(contentsOf: repeatElement(-1, count: missing)) }
     merged[Int(rank)] = id
@@ -110,26 +114,32 @@ struct PairTable: Sendable {
   /// All pairs, in no order.
   var pairs: [(left: Int32, right: Int32, rank: Int32)] {
     slots.filter { $0 != Self.empty }.map { slot in
-      let key = slot >> Self.rankBits
-      return (
-        Int32(key >> Self.idBits), Int32(key & (1 << Self.idBits - 1)),
-        Int32(slot & UInt64(Self.rankLimit))
-      )
+      let (left, right) = Self.sides(slot)
+      return (Int32(left), Int32(right), Int32(slot & UInt64(Self.rankLimit)))
     }
   }
 
   /// Whether every merge comes after those that made its two sides, so that merges run by rising rank.
   func ranksRise(tokens count: Int) -> Bool {
     var made = [Int32](repeating: -1, count: count)
-    let pairs = self.pairs
-    for pair in pairs {
-      let id = Int(id(pair.rank))
+    for slot in slots where slot != Self.empty {
+      let rank = Int32(truncatingIfNeeded: slot) & Self.rankLimit
+      let id = Int(id(rank))
       guard made.indices.contains(id) else { return false }
-      made[id] = max(made[id], pair.rank)
+      made[id] = max(made[id], rank)
     }
-    return pairs.allSatisfy { pair in
-      guard pair.left < count, pair.right < count else { return false }
-      return made[Int(pair.left)] < pair.rank && made[Int(pair.right)] < pair.rank
+    for slot in slots where slot != Self.empty {
+      let rank = Int32(truncatingIfNeeded: slot) & Self.rankLimit
+      let (left, right) = Self.sides(slot)
+      guard left < count, right < count, made[left] < rank, made[right] < rank else { return false }
     }
+    return true
+  }
+
+  /// Both ids of a slot that is in use.
+  @inline(__always)
+  private static func sides(_ slot: UInt64) -> (left: Int, right: Int) {
+    let key = slot &>> rankBits
+    return (Int(key &>> idBits), Int(key & (1 << idBits - 1)))
   }
 }

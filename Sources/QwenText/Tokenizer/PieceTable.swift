@@ -28,6 +28,14 @@ struct PieceTable: Sendable {
   static func key(_ text: Span<UInt8>, _ start: Int, _ end: Int) -> UInt64 {
     let count = end &- start
     if count <= 7 {
+      if text.count &- start >= 8 {
+        // UInt8 has no padding, so its bytes may be read raw; any 8 of them are a UInt64, and the span checks that
+        // they are inside it.
+        let word = unsafe UInt64(
+          littleEndian: text.bytes.unsafeLoadUnaligned(fromByteOffset: start, as: UInt64.self))
+        let bits = UInt64(truncatingIfNeeded: count) &<< 3
+        return word & (1 &<< bits &- 1) | bits &<< 53
+      }
       var key = UInt64(truncatingIfNeeded: count) &<< 56
       var shift: UInt64 = 0
       var index = start

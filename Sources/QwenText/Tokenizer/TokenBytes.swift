@@ -31,6 +31,15 @@ struct TokenBytes: Sendable {
     let (from, to) = bounds(id)
     if to &- from != end &- start { return false }
     var index = 0
+    // UInt8 has no padding, so its bytes may be read raw; any 8 of them are a UInt64, and the spans check that they
+    // are inside them.
+    let (own, other) = unsafe (blob.span.bytes, text.bytes)
+    while index &+ 8 <= to &- from {
+      let left = unsafe own.unsafeLoadUnaligned(fromByteOffset: from &+ index, as: UInt64.self)
+      let right = unsafe other.unsafeLoadUnaligned(fromByteOffset: start &+ index, as: UInt64.self)
+      if left != right { return false }
+      index &+= 8
+    }
     while index < to &- from {
       if blob[from &+ index] != text[start &+ index] { return false }
       index &+= 1
@@ -42,13 +51,29 @@ struct TokenBytes: Sendable {
   @inline(__always)
   mutating func append(_ byte: UInt8) { blob.append(byte) }
 
+  /// Adds text at the end of the blob; `finish` gives it to an id.
+  @inline(__always)
+  mutating func append(_ bytes: Span<UInt8>) {
+    unsafe bytes.withUnsafeBufferPointer { unsafe blob.append(contentsOf: $0) }
+  }
+
+  /// The same of the first `count` bytes.
+  @inline(__always)
+  mutating func append(_ bytes: [UInt8], count: Int) { append(bytes.span.extracting(0..<count)) }
+
   /// Makes everything appended since the blob had `start` bytes the text of `id`.
   ///
   /// Returns a complaint, or nil. An id that has text keeps the last one given.
   mutating func finish(from start: Int, id: Int, kind: TokenKind) -> String? {
     guard id >= 0, id < Self.idLimit else { return "token id \(id) is out of range" }
     guard blob.count <= Self.byteLimit else { return "the tokens are longer than 256 MiB" }
-    if id >= kinds.count {
+    if id == kinds.count {
+      starts.append(UInt32(start))
+      ends.append(UInt32(blob.count))
+      kinds.append(kind)
+      return nil
+    }
+    if id > kinds.count {
       let more = id + 1 - kinds.count
       starts.append(contentsOf: repeatElement(0, count: more))
       ends.append(contentsOf: repeatElement(0, count: more))

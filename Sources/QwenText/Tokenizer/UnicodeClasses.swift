@@ -44,17 +44,19 @@ struct UnicodeClasses: Sendable {
     var blocks: [UInt16] = []
     var classes: [UnicodeClass] = []
     var known: [[UInt8]: UInt16] = [:]
+    var last: (start: Int, index: UInt16)?
     for start in stride(from: 0, to: flat.count, by: 256) {
-      let block = flat[start..<start + 256]
-      let key = block.map(\.rawValue)
-      if let index = known[key] {
-        blocks.append(index)
-      } else {
-        let index = UInt16(classes.count / 256)
-        known[key] = index
-        blocks.append(index)
-        classes.append(contentsOf: block)
+      // Most are as the one before.
+      if let last, Self.areEqual(flat, last.start, start) {
+        blocks.append(last.index)
+        continue
       }
+      let block = flat[start..<start + 256]
+      let key = block.map { $0.rawValue }
+      let index = known[key] ?? UInt16(classes.count / 256)
+      if known.updateValue(index, forKey: key) == nil { classes.append(contentsOf: block) }
+      blocks.append(index)
+      last = (start, index)
     }
     self.blocks = blocks
     self.classes = classes
@@ -69,6 +71,19 @@ struct UnicodeClasses: Sendable {
       let first = points.first.map { flat[$0].subtracting(.unstable) }
       let isUniform = points.allSatisfy { flat[$0].subtracting(.unstable) == first }
       return isUniform ? first ?? Self.mixed : Self.mixed
+    }
+  }
+
+  /// Whether two blocks of 256 are alike.
+  private static func areEqual(_ flat: [UnicodeClass], _ first: Int, _ second: Int) -> Bool {
+    // One byte a class, whatever it is; the buffer checks that the words are inside it.
+    unsafe flat.withUnsafeBytes { bytes in
+      for offset in stride(from: 0, to: 256, by: 8) {
+        let a = unsafe bytes.loadUnaligned(fromByteOffset: first + offset, as: UInt64.self)
+        let b = unsafe bytes.loadUnaligned(fromByteOffset: second + offset, as: UInt64.self)
+        if a != b { return false }
+      }
+      return true
     }
   }
 
