@@ -170,8 +170,10 @@ private struct ModelParts {
       // Headers only. What is wrong with them is told behind what is wrong with the vocabulary.
       let found = Result { try tensors() }
       tensors = { try found.get() }
-      if settings.threads > 1, case .success(let archive) = found {
-        pages = WeightPlan.streamed(configuration, archive, policy: settings.policy)
+      if case .success(let archive) = found {
+        let streamed = WeightPlan.streamed(configuration, archive, policy: settings.policy)
+        FileBytes.adviseLargePages(streamed)
+        if settings.threads > 1 { pages = streamed }
       }
     }
     return try FileBytes.fetchingPages(of: pages) {

@@ -48,7 +48,10 @@ final class ReadBandwidth {
       others.append(thread)
     }
     parts[0].read()
-    for thread in others { pthread_join(thread, nil) }
+    // The threads have no part of their own.
+    withExtendedLifetime(parts) {
+      for thread in others { pthread_join(thread, nil) }
+    }
     runs.append(Double(share * threads) / (monotonicSeconds() - start))
   }
 }

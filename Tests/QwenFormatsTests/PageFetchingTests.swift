@@ -31,7 +31,6 @@ import Testing
     return sum * 1024
   }
 
-
   @Test func `come to the regions that are asked for and to no others`() throws {
     let file = try mapped(8 << 20)
     let first = try file.region(offset: 100, count: 3 << 20)
