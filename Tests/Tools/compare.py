@@ -2,9 +2,9 @@
 
     python Tests/Tools/compare.py --peer llama.cpp=PATH/llama-bench MODEL.gguf ...
 
-Each round runs ours, then each peer, then reads memory; the table has medians over the rounds and ratios of
-medians. `decode / read` is the weights' bytes times tokens per second, divided by the bytes per second that plain
-reading reached in the same rounds. Peers are programs with the interface of llama-bench; without one, ours alone.
+Each round runs ours, then each peer; the table has medians over the rounds and ratios of medians. `decode / read` is
+the bytes of weights that a token needs times tokens per second, divided by the bytes per second that `qwen bench` reads memory
+at in the same runs. Peers are programs with the interface of llama-bench; without one, ours alone.
 """
 
 from __future__ import annotations
@@ -15,23 +15,20 @@ import os
 import statistics
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 from typing import Dict, List, Tuple
 
-import numpy as np
-
 ROOT = Path(__file__).resolve().parents[2]
-READ_BYTES = 1 << 29
 
 
-def ours(model: Path, a: argparse.Namespace) -> Tuple[float, float]:
-    """Tokens per second of prefill and decode."""
+def ours(model: Path, a: argparse.Namespace) -> Tuple[float, float, float]:
+    """Tokens per second of prefill and decode, and the part of the rate of reading that decoding reached."""
     command = [a.qwen, "bench", model, "--prompt", a.prompt, "--generate", a.generate, "--threads", a.threads]
     command += ["--depth", a.depth]
     facts = run([*command, "--repetitions", 1, "--json"])
-    return facts["prefill_tokens_per_second"], facts["decode_tokens_per_second"]
+    prefill, decode = facts["prefill_tokens_per_second"], facts["decode_tokens_per_second"]
+    read = facts["read_bytes_per_second"] or float("nan")
+    return prefill, decode, decode * facts["weight_bytes_per_token"] / read
 
 
 def peer(program: str, model: Path, a: argparse.Namespace) -> Tuple[float, float]:
@@ -52,27 +49,17 @@ def run(command: list):
     return json.loads(done.stdout)
 
 
-def read_bandwidth(threads: int, buffers: List[np.ndarray]) -> float:
-    """Bytes per second of adding up a buffer in each of several threads."""
-    workers = [threading.Thread(target=np.add.reduce, args=(buffer,)) for buffer in buffers[:threads]]
-    start = time.perf_counter()
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    return threads * READ_BYTES / (time.perf_counter() - start)
-
-
-def compare(model: Path, peers: Dict[str, str], a: argparse.Namespace, buffers: List[np.ndarray]) -> dict:
+def compare(model: Path, peers: Dict[str, str], a: argparse.Namespace) -> dict:
     """Medians over the rounds."""
     seen: Dict[str, List[Tuple[float, float]]] = {"ours": []}
-    reads: List[float] = []
+    fractions: List[float] = []
     for round_ in range(a.rounds):
         print(f"{model.name}: round {round_ + 1} of {a.rounds}", file=sys.stderr)
-        seen["ours"].append(ours(model, a))
+        prefill, decode, fraction = ours(model, a)
+        seen["ours"].append((prefill, decode))
+        fractions.append(fraction)
         for name, program in peers.items():
             seen.setdefault(name, []).append(peer(program, model, a))
-        reads.append(read_bandwidth(a.threads, buffers))
     medians = {
         name: {
             "prefill": statistics.median(pair[0] for pair in pairs),
@@ -80,13 +67,10 @@ def compare(model: Path, peers: Dict[str, str], a: argparse.Namespace, buffers: 
         }
         for name, pairs in seen.items()
     }
-    size = model.stat().st_size
     return {
         "model": model.name,
-        "bytes": size,
         "tokens_per_second": medians,
-        "read_bytes_per_second": statistics.median(reads),
-        "decode_to_read": size * medians["ours"]["decode"] / statistics.median(reads),
+        "decode_to_read": statistics.median(fractions),
         "ratios": {
             name: {kind: medians["ours"][kind] / medians[name][kind] for kind in ("prefill", "decode")}
             for name in peers
@@ -126,8 +110,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     peers = dict(entry.split("=", 1) for entry in arguments.peer)
-    buffers = [np.ones(READ_BYTES // 8) for _ in range(arguments.threads)]
-    results = [compare(model, peers, arguments, buffers) for model in arguments.models]
+    results = [compare(model, peers, arguments) for model in arguments.models]
     print(json.dumps(results, indent=2) if arguments.json else table(results, peers))
 
 
