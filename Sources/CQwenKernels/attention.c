@@ -1,30 +1,11 @@
 // Attention over one page of cached positions.
 //
-// Sum shapes: a score is a product of 8 lanes as in lanes.h. The weights of a page are added in 8
-// lanes by position modulo 8, hidden ones as zero, then sum = fma(sum, correction, page). An output
-// element is multiplied by the correction and takes fma(weight, value, element) position by
-// position.
+// Sum shapes: a score is one sum over rising elements. The weights of a page are added in 16 lanes by position modulo 16,
+// hidden ones as zero; lanes l and l + 8, then as in lanes.h; then sum = fma(sum, correction, page). An output element is
+// multiplied by the correction and takes fma(weight, value, element) position by position.
 #include "exp.h"
 #include "kv.h"
 #include "twins.h"
-
-// The product of a query and the key of one position, in 8 lanes as in lanes.h.
-QK_INLINE float score_of(qk_kv element, const uint8_t *keys, size_t dim, size_t position,
-                         const float *q) {
-  float lanes[8] = {0};
-  size_t k = 0;
-  for (; k + 8 <= dim; k += 8) {
-    for (size_t l = 0; l < 8; l++) {
-      lanes[l] = fmaf(qk_kv_value(element, keys, dim, position, k + l), q[k + l], lanes[l]);
-    }
-  }
-  for (size_t l = 0; k < dim && l < 8; l++) {
-    const int inside = k + l < dim;
-    lanes[l] = fmaf(inside ? qk_kv_value(element, keys, dim, position, k + l) : 0,
-                    inside ? q[k + l] : 0, lanes[l]);
-  }
-  return qk_sum_lanes(lanes);
-}
 
 QK_INLINE void page_scalar(qk_kv element, const float *q, size_t q_stride, size_t queries,
                            const uint8_t *keys, const uint8_t *values, size_t dim,
@@ -37,19 +18,32 @@ QK_INLINE void page_scalar(qk_kv element, const float *q, size_t q_stride, size_
     if (first[i] >= visible[i]) {
       continue;
     }
+    // What lies in hidden positions is multiplied too, and not looked at.
+    for (size_t p = from / QK_KEY_BLOCK * QK_KEY_BLOCK; p < to; p += QK_KEY_BLOCK) {
+      float scores[QK_KEY_BLOCK] = {0};
+      for (size_t k = 0; k < dim; k++) {
+        const float factor = q[i * q_stride + k];
+        for (size_t l = 0; l < QK_KEY_BLOCK; l++) {
+          scores[l] = fmaf(factor, qk_key_at(element, keys, dim, p + l, k), scores[l]);
+        }
+      }
+      memcpy(weights + p, scores, sizeof scores);
+    }
     const float before = maximum[i];
     float now = before;
     for (size_t p = from; p < to; p++) {
-      weights[p] = score_of(element, keys, dim, p, q + i * q_stride);
       now = weights[p] > now ? weights[p] : now;
     }
     // Where every score is -infinity, so that none of them counts and none becomes NaN.
     const float base = now == -INFINITY ? 0 : now;
-    const float correction = qk_exp_scalar(before - base);
-    float lanes[8] = {0};
+    const float correction = before == base ? 1 : qk_exp_scalar(before - base);
+    float lanes[16] = {0};
     for (size_t p = from; p < to; p++) {
       weights[p] = qk_exp_scalar(weights[p] - base);
-      lanes[p % 8] += weights[p];
+      lanes[p % 16] += weights[p];
+    }
+    for (size_t l = 0; l < 8; l++) {
+      lanes[l] += lanes[l + 8];
     }
     maximum[i] = now;
     sum[i] = fmaf(sum[i], correction, qk_sum_lanes(lanes));
@@ -59,7 +53,7 @@ QK_INLINE void page_scalar(qk_kv element, const float *q, size_t q_stride, size_
     }
     for (size_t p = from; p < to; p++) {
       for (size_t k = 0; k < dim; k++) {
-        target[k] = fmaf(weights[p], qk_kv_value(element, values, dim, p, k), target[k]);
+        target[k] = fmaf(weights[p], qk_value_at(element, values, dim, p, k), target[k]);
       }
     }
   }
@@ -71,19 +65,19 @@ QK_INLINE void page_scalar(qk_kv element, const float *q, size_t q_stride, size_
     qk_attention_page *const twin = qk_isa() >= QK_ISA_AVX512                                   \
                                         ? qk_attention_page_##format##_avx512                   \
                                         : qk_attention_page_##format##_avx2;                    \
-    twin(q, q_stride, queries, keys, values, dim, first, visible, maximum, sum, out,            \
-         out_stride);                                                                           \
+    twin(q, q_stride, queries, keys, values, ahead ? ahead : keys, dim, first, visible, maximum, \
+         sum, out, out_stride);                                                                 \
     return;                                                                                     \
   }
 #else
-#define QK_FAST(format)
+#define QK_FAST(format) (void)ahead;
 #endif
 
 #define QK_PAGE(format, element)                                                                \
   void qk_attention_page_##format(const float *q, size_t q_stride, size_t queries,              \
-                                  const void *keys, const void *values, size_t dim,             \
-                                  const int32_t *first, const int32_t *visible, float *maximum, \
-                                  float *sum, float *out, size_t out_stride) {                  \
+                                  const void *keys, const void *values, const void *ahead,      \
+                                  size_t dim, const int32_t *first, const int32_t *visible,     \
+                                  float *maximum, float *sum, float *out, size_t out_stride) {  \
     QK_FAST(format)                                                                             \
     page_scalar(element, q, q_stride, queries, keys, values, dim, first, visible, maximum, sum, \
                 out, out_stride);                                                               \
@@ -93,3 +87,28 @@ QK_PAGE(f32, QK_KV_F32)
 QK_PAGE(f16, QK_KV_F16)
 QK_PAGE(q8, QK_KV_Q8)
 QK_PAGE(q4, QK_KV_Q4)
+
+void qk_attention_merge(size_t queries, size_t dim, float *maximum, float *sum, float *out,
+                        const float *behind_maximum, const float *behind_sum, const float *behind_out) {
+  for (size_t i = 0; i < queries; i++) {
+    float *target = out + i * dim;
+    const float *source = behind_out + i * dim;
+    // Who saw nothing leaves no trace, not even in the sign of a zero.
+    if (behind_maximum[i] == -INFINITY && behind_sum[i] == 0) continue;
+    if (maximum[i] == -INFINITY && sum[i] == 0) {
+      maximum[i] = behind_maximum[i];
+      sum[i] = behind_sum[i];
+      memcpy(target, source, dim * sizeof *target);
+      continue;
+    }
+    const float now = behind_maximum[i] > maximum[i] ? behind_maximum[i] : maximum[i];
+    const float base = now == -INFINITY ? 0 : now;
+    const float mine = qk_exp_scalar(maximum[i] - base);
+    const float theirs = qk_exp_scalar(behind_maximum[i] - base);
+    maximum[i] = now;
+    sum[i] = sum[i] * mine + behind_sum[i] * theirs;
+    for (size_t k = 0; k < dim; k++) {
+      target[k] = target[k] * mine + source[k] * theirs;
+    }
+  }
+}

@@ -44,6 +44,10 @@ void qk_scale(float *x, float factor, size_t count) {
 
 void qk_silu_multiply(const float *gate, const float *up, float *out, size_t count) {
 #if QK_X86
+  if (qk_isa() >= QK_ISA_AVX512) {
+    qk_silu_multiply_avx512(gate, up, out, count);
+    return;
+  }
   if (qk_isa() >= QK_ISA_AVX2) {
     qk_silu_multiply_avx2(gate, up, out, count);
     return;

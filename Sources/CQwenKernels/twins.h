@@ -43,12 +43,13 @@ QK_BLOCK_TWINS(q4_kx16)
     return;                                                                                         \
   }
 
-// ---- elementwise_avx2.c logits_avx2.c a8_avx2.c --------
+// ---- elementwise_avx2.c elementwise_avx512.c logits_avx2.c a8_avx2.c --------
 
 void qk_rms_norm_avx2(const float *x, const float *weight, float epsilon, float *y, size_t count);
 void qk_add_avx2(float *x, const float *y, size_t count);
 void qk_scale_avx2(float *x, float factor, size_t count);
 void qk_silu_multiply_avx2(const float *gate, const float *up, float *out, size_t count);
+void qk_silu_multiply_avx512(const float *gate, const float *up, float *out, size_t count);
 void qk_rope_halves_avx2(float *x, const float *cosine, const float *sine, size_t half);
 void qk_rope_pairs_avx2(float *x, const float *cosine, const float *sine, size_t half);
 void qk_exp_avx2(const float *x, float *y, size_t count);
@@ -60,9 +61,9 @@ void qk_a8_quantize_avx2(const float *x, qk_a8_block *blocks, size_t count);
 // ---- attention_avx2.c attention_avx512.c --------
 
 typedef void qk_attention_page(const float *q, size_t q_stride, size_t queries, const void *keys,
-                               const void *values, size_t dim, const int32_t *first,
-                               const int32_t *visible, float *maximum, float *sum, float *out,
-                               size_t out_stride);
+                               const void *values, const void *ahead, size_t dim,
+                               const int32_t *first, const int32_t *visible, float *maximum,
+                               float *sum, float *out, size_t out_stride);
 qk_attention_page qk_attention_page_f32_avx2, qk_attention_page_f16_avx2,
     qk_attention_page_q8_avx2, qk_attention_page_q4_avx2;
 qk_attention_page qk_attention_page_f32_avx512, qk_attention_page_f16_avx512,

@@ -1,3 +1,5 @@
+internal import CQwenKernels
+
 /// Sizes that decide how a cache lies in memory.
 package struct KVShape: Sendable, Equatable {
   package let layers: Int
@@ -15,6 +17,8 @@ package struct KVShape: Sendable, Equatable {
 
   /// Positions in one page.
   package static let pagePositions = 64
+  /// Positions whose keys lie side by side.
+  static let keyPositions = 16
 
   /// Bytes of the keys, or of the values, of one head in one page.
   let runBytes: Int
@@ -139,7 +143,7 @@ extension KVCache {
   }
 }
 
-/// Keys and values as bytes, for a session that is saved: nothing of positions that were forgotten.
+/// Keys and values as bytes, for a session that is saved: rows of positions, nothing of those that were forgotten.
 extension KVCache {
   /// Bytes that `forEachRun` hands on for so many positions.
   package static func runBytes(_ shape: KVShape, positions: Int) -> Int? {
@@ -152,7 +156,7 @@ extension KVCache {
   package func forEachRun<E: Error>(
     _ body: (UnsafeRawBufferPointer) throws(E) -> Void
   ) throws(E) {
-    try unsafe forEachRun(of: length) { (run) throws(E) in
+    try unsafe forEachRun(of: length, isFilling: false) { (run) throws(E) in
       try unsafe body(UnsafeRawBufferPointer(run))
     }
   }
@@ -162,27 +166,40 @@ extension KVCache {
     positions: Int, _ body: (UnsafeMutableRawBufferPointer) throws(TensorError) -> Void
   ) throws(TensorError) {
     try reserve(positions)
-    try unsafe forEachRun(of: positions, body)
+    try unsafe forEachRun(of: positions, isFilling: true, body)
     commit(positions)
   }
 
   private func forEachRun<E: Error>(
-    of positions: Int, _ body: (UnsafeMutableRawBufferPointer) throws(E) -> Void
+    of positions: Int, isFilling: Bool, _ body: (UnsafeMutableRawBufferPointer) throws(E) -> Void
   ) throws(E) {
+    let rows = UnsafeMutableRawBufferPointer.allocate(byteCount: shape.runBytes, alignment: 64)
+    defer { unsafe rows.deallocate() }
+    let units = shape.element.units(dim: shape.headDim)
     var first = 0
     while first < positions {
       let count = min(KVShape.pagePositions, positions - first)
-      let (scales, rest) = shape.element.bytesAPosition(dim: shape.headDim)
       for layer in 0..<shape.layers {
         for head in 0..<shape.heads {
-          let keys = unsafe keys(page: first / KVShape.pagePositions, layer: layer, head: head)
-          for offset in [0, shape.runBytes] {
-            if scales > 0 {
-              try unsafe body(
-                UnsafeMutableRawBufferPointer(start: keys + offset, count: count * scales))
+          let run = unsafe keys(page: first / KVShape.pagePositions, layer: layer, head: head)
+          var part = unsafe run
+          for unit in [units.scales, units.rest] where unit.count > 0 {
+            let bytes = count * unit.rowBytes
+            let (side, size, each) = (unit.positions, unit.bytes, unit.count)
+            if !isFilling {
+              unsafe qk_kv_gather_rows(part, side, size, each, count, rows.baseAddress)
             }
-            let start = unsafe keys + offset + KVShape.pagePositions * scales
-            try unsafe body(UnsafeMutableRawBufferPointer(start: start, count: count * rest))
+            try unsafe body(UnsafeMutableRawBufferPointer(rebasing: rows[..<bytes]))
+            if isFilling {
+              unsafe qk_kv_scatter_rows(rows.baseAddress, side, size, each, count, part)
+            }
+            unsafe part += KVShape.pagePositions * unit.rowBytes
+          }
+          var values = unsafe run + shape.runBytes
+          for unit in [units.scales, units.rest] where unit.count > 0 {
+            try unsafe body(
+              UnsafeMutableRawBufferPointer(start: values, count: count * unit.rowBytes))
+            unsafe values += KVShape.pagePositions * unit.rowBytes
           }
         }
       }

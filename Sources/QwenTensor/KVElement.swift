@@ -22,44 +22,64 @@ struct KVKernels {
     @convention(c) (UnsafePointer<Float>?, Int, Int, UnsafeMutableRawPointer?) -> Void
   typealias Page =
     @convention(c) (
-      UnsafePointer<Float>?, Int, Int, UnsafeRawPointer?, UnsafeRawPointer?, Int,
+      UnsafePointer<Float>?, Int, Int, UnsafeRawPointer?, UnsafeRawPointer?, UnsafeRawPointer?, Int,
       UnsafePointer<Int32>?, UnsafePointer<Int32>?, UnsafeMutablePointer<Float>?,
       UnsafeMutablePointer<Float>?, UnsafeMutablePointer<Float>?, Int
     ) -> Void
 
   /// Bytes of the keys, or of the values, of one head in one page.
   let bytes: Size
-  /// Writes one position of them.
-  @unsafe let store: Store
+  /// Write one position of them.
+  @unsafe let storeKey: Store
+  @unsafe let storeValue: Store
   /// Attention over one page.
   @unsafe let attend: Page
 }
 
+/// What a position has of a part of a run, and how many positions lie side by side there, unit by unit.
+struct KVUnits {
+  let positions: Int
+  let bytes: Int
+  let count: Int
+  var rowBytes: Int { bytes * count }
+}
+
 extension KVShape.Element {
-  /// Bytes that a position takes of the scales at the start of a run, and of what lies behind them.
-  func bytesAPosition(dim: Int) -> (scales: Int, rest: Int) {
-    let all = unsafe kernels.bytes(dim) / KVShape.pagePositions
-    let scales =
-      switch self {
-      case .f16, .f32: 0
-      case .q8: 4
-      case .q4: (dim + 31) / 32 * 4
-      }
-    return (scales, all - scales)
+  /// What a position takes of the scales at the start of a run, and of what lies behind them; as it lies among keys. Values
+  /// are rows.
+  func units(dim: Int) -> (scales: KVUnits, rest: KVUnits) {
+    func scales(_ bytes: Int, _ count: Int) -> KVUnits {
+      KVUnits(positions: KVShape.pagePositions, bytes: bytes, count: count)
+    }
+    func rest(_ bytes: Int, _ count: Int) -> KVUnits {
+      KVUnits(positions: KVShape.keyPositions, bytes: bytes, count: count)
+    }
+    return switch self {
+    case .f32: (scales(0, 0), rest(4, dim))
+    case .f16: (scales(0, 0), rest(2, dim))
+    case .q8: (scales(4, 1), rest(1, dim))
+    case .q4: (scales(2, (dim + 31) / 32 * 2), rest(1, (dim + 15) / 16 * 8))
+    }
   }
 
   @unsafe var kernels: KVKernels {
     switch self {
     case .f16:
       unsafe KVKernels(
-        bytes: qk_kv_f16_bytes, store: qk_kv_f16_store, attend: qk_attention_page_f16)
+        bytes: qk_kv_f16_bytes, storeKey: qk_kv_f16_store_key, storeValue: qk_kv_f16_store_value,
+        attend: qk_attention_page_f16)
     case .f32:
       unsafe KVKernels(
-        bytes: qk_kv_f32_bytes, store: qk_kv_f32_store, attend: qk_attention_page_f32)
+        bytes: qk_kv_f32_bytes, storeKey: qk_kv_f32_store_key, storeValue: qk_kv_f32_store_value,
+        attend: qk_attention_page_f32)
     case .q8:
-      unsafe KVKernels(bytes: qk_kv_q8_bytes, store: qk_kv_q8_store, attend: qk_attention_page_q8)
+      unsafe KVKernels(
+        bytes: qk_kv_q8_bytes, storeKey: qk_kv_q8_store_key, storeValue: qk_kv_q8_store_value,
+        attend: qk_attention_page_q8)
     case .q4:
-      unsafe KVKernels(bytes: qk_kv_q4_bytes, store: qk_kv_q4_store, attend: qk_attention_page_q4)
+      unsafe KVKernels(
+        bytes: qk_kv_q4_bytes, storeKey: qk_kv_q4_store_key, storeValue: qk_kv_q4_store_value,
+        attend: qk_attention_page_q4)
     }
   }
 }

@@ -9,8 +9,10 @@ private struct Inputs {
   let query: [Float]
   let key: [Float]
   let value: [Float]
+  let count: Int
 
-  init() {
+  init(count: Int = 150) {
+    self.count = count
     var random = Random(state: 77)
     query = random.floats(count * 96).map { $0 * 3 }
     key = random.floats(count * 32).map { $0 * 3 }
@@ -34,13 +36,14 @@ private func attend(
   let shape = AttentionShape(
     queryHeads: 6, kvHeads: 2, headDim: 16, pairing: .halves, window: window)
   let compute = try Compute(
-    threads: threads, isExact: true, control: RunControl(), maximumTokens: count,
+    threads: threads, isExact: true, control: RunControl(), maximumTokens: inputs.count,
     maximumColumns: 96)
   let cache =
     try existing
     ?? KVCache(
-      shape: KVShape(layers: 2, heads: 2, headDim: 16, element: element), capacity: 200)
-  let table = try RotaryTable(maximumTokens: count, half: 8)
+      shape: KVShape(layers: 2, heads: 2, headDim: 16, element: element),
+      capacity: inputs.count + 50)
+  let table = try RotaryTable(maximumTokens: inputs.count, half: 8)
   let frequencies = RotaryFrequencies(base: 10_000, dim: 16)
   let scratch = try AttentionScratch(threads: threads, shape: shape)
   var result: [Float] = []
@@ -70,7 +73,10 @@ private func attend(
 }
 
 /// The same in double, all at once.
-private func reference(_ inputs: Inputs, window: Int?) -> [Double] {
+private func reference(
+  _ inputs: Inputs, window: Int?, tokens: Range<Int>? = nil
+) -> [Double] {
+  let count = inputs.count
   func rotated(_ x: [Float], _ at: Int, _ position: Int) -> [Double] {
     (0..<16).map { k in
       let j = k % 8
@@ -81,7 +87,7 @@ private func reference(_ inputs: Inputs, window: Int?) -> [Double] {
   }
   let keys = (0..<count).map { t in (0..<2).map { rotated(inputs.key, t * 32 + $0 * 16, t) } }
   var result: [Double] = []
-  for t in 0..<count {
+  for t in tokens ?? 0..<count {
     for head in 0..<6 {
       let q = rotated(inputs.query, t * 96 + head * 16, t)
       let range = max(0, t + 1 - (window ?? count))...t
@@ -130,6 +136,54 @@ private func reference(_ inputs: Inputs, window: Int?) -> [Double] {
     #expect(try run([0..<count], 3) == whole)
     #expect(try run((0..<count).map { $0..<$0 + 1 }, 1) == whole)
     #expect(try run([0..<1, 1..<63, 63..<66, 66..<128, 128..<count], 2) == whole)
+  }
+
+  /// Beyond a stretch of 1,024 positions.
+  @Test(arguments: KVShape.Element.allCases, [nil, 1200] as [Int?])
+  func `is the same however stretches are shared out`(
+    _ element: KVShape.Element, _ window: Int?
+  ) throws {
+    let inputs = Inputs(count: 2600)
+    func run(_ chunks: [Range<Int>], _ threads: Int) throws -> [UInt32] {
+      bits(
+        try attend(inputs, chunks: chunks, threads: threads, element: element, window: window))
+    }
+    let whole = try attend(
+      inputs, chunks: [0..<2600], threads: 1, element: element, window: window)
+    let edges =
+      [0, 900, 1023, 1024, 1025, 1031, 2047, 2048, 2049, 2300, 2301, 2308, 2590]
+      + Array(2593...2600)
+    let chunks = zip(edges, edges.dropFirst()).map { $0..<$1 }
+    for threads in 1...3 { #expect(try run(chunks, threads) == bits(whole)) }
+    guard element == .f32 else { return }
+    let last = 2595..<2600
+    for (value, exact) in zip(
+      whole.suffix(5 * 96), reference(inputs, window: window, tokens: last))
+    {
+      #expect((Double(value) - exact).magnitude < 1e-4)
+    }
+  }
+
+  @Test(arguments: KVShape.Element.allCases)
+  func `goes on from keys and values that were written out`(_ element: KVShape.Element) throws {
+    let inputs = Inputs()
+    let shape = KVShape(layers: 2, heads: 2, headDim: 16, element: element)
+    let cache = try KVCache(shape: shape, capacity: count)
+    let whole = try attend(inputs, chunks: [0..<100, 100..<count], threads: 1, element: element)
+    _ = try attend(inputs, chunks: [0..<100], threads: 1, element: element, cache: cache)
+    var bytes: [UInt8] = []
+    cache.forEachRun { bytes += $0 }
+    #expect(bytes.count == KVCache.runBytes(shape, positions: 100))
+    let copy = try KVCache(shape: shape, capacity: count)
+    var place = 0
+    try copy.fill(positions: 100) { run in
+      run.copyBytes(from: bytes[place..<place + run.count])
+      place += run.count
+    }
+    #expect(copy.length == 100 && place == bytes.count)
+    let rest = try attend(
+      inputs, chunks: [100..<count], threads: 1, element: element, cache: copy)
+    #expect(bits(rest) == bits(Array(whole[(100 * 96)...])))
   }
 
   @Test func `going back and on again gives what a fresh cache gives`() throws {

@@ -14,6 +14,12 @@ private struct State: Equatable {
     out = [Float](repeating: 0, count: queries * stride)
   }
 
+  /// Takes in what the same queries made of positions behind.
+  mutating func join(_ other: State, queries: Int, stride: Int) {
+    qk_attention_merge(
+      queries, stride, &maximum, &sum, &out, other.maximum, other.sum, other.out)
+  }
+
   var bitPatterns: [UInt32] { bits(maximum) + bits(sum) + bits(out) }
 }
 
@@ -48,7 +54,8 @@ private struct Problem {
       let end = min(start + size, positions)
       let to = part.map { Int32(min(max(visible($0) - start, 0), end - start)) }
       let from = zip(part, to).map { min(Int32(max(first($0) - start, 0)), $1) }
-      let (k, v) = (keys[start * dim..<end * dim], values[start * dim..<end * dim])
+      let (k, v) = (run(keys, start..<end, isKey: true), run(values, start..<end, isKey: false))
+      let next = run(keys, min(end, positions - 1)..<positions, isKey: true)
       q.withUnsafeBufferPointer { q in
         state.maximum.withUnsafeMutableBufferPointer { maximum in
           state.sum.withUnsafeMutableBufferPointer { sum in
@@ -59,14 +66,11 @@ private struct Problem {
                 maximum.baseAddress! + part.lowerBound, sum.baseAddress! + part.lowerBound
               )
               let o = out.baseAddress! + row
-              if isHalf {
-                let k16 = k.map { Float16($0).bitPattern }
-                let v16 = v.map { Float16($0).bitPattern }
-                qk_attention_page_f16(
-                  q, stride, part.count, k16, v16, dim, from, to, m, s, o, stride)
-              } else {
-                qk_attention_page_f32(
-                  q, stride, part.count, Array(k), Array(v), dim, from, to, m, s, o, stride)
+              let attend = isHalf ? qk_attention_page_f16 : qk_attention_page_f32
+              next.withUnsafeBytes { next in
+                attend(
+                  q, stride, part.count, k, v, end < positions ? next.baseAddress : nil, dim, from,
+                  to, m, s, o, stride)
               }
             }
           }
@@ -74,6 +78,22 @@ private struct Problem {
       }
     }
     return state
+  }
+
+  /// A page of keys or values; what is stored nowhere is NaN.
+  private func run(_ rows: [Float], _ range: Range<Int>, isKey: Bool) -> [UInt8] {
+    let bytes = isHalf ? qk_kv_f16_bytes(dim) : qk_kv_f32_bytes(dim)
+    var run = [UInt8](repeating: 0xff, count: bytes)
+    for (place, p) in range.prefix(Int(QK_PAGE_POSITIONS)).enumerated() {
+      let row = Array(rows[p * dim..<p * dim + dim])
+      switch (isHalf, isKey) {
+      case (true, true): qk_kv_f16_store_key(row, dim, place, &run)
+      case (true, false): qk_kv_f16_store_value(row, dim, place, &run)
+      case (false, true): qk_kv_f32_store_key(row, dim, place, &run)
+      case (false, false): qk_kv_f32_store_value(row, dim, place, &run)
+      }
+    }
+    return run
   }
 
   /// Softmax of all scores at once in double, times the values.
@@ -112,7 +132,7 @@ extension `Kernels` {
     @Test(arguments: fastSets, [false, true])
     func `has the bits of the scalar reference`(_ set: Int32, _ isHalf: Bool) {
       for dim in [1, 7, 8, 16, 24, 40, 64, 80, 128, 132] {
-        for queries in [1, 2, 3, 4, 5, 7, 9] {
+        for queries in [1, 2, 3, 4, 5, 6, 7, 8, 9, 15] {
           let problem = Problem(queries: queries, dim: dim, positions: 77, isHalf: isHalf)
           let shapes: [((Int) -> Int, (Int) -> Int)] = [
             ({ _ in 0 }, { 77 - queries + 1 + $0 }), ({ _ in 0 }, { _ in 77 }),
@@ -183,6 +203,34 @@ extension `Kernels` {
       problem.keys[3] = .nan
       let broken = on(set) { problem.run(first: { _ in 0 }, visible: { _ in 10 }) }
       #expect(broken.sum[0].isNaN && broken.out[0..<8].allSatisfy { $0.isNaN })
+    }
+
+    @Test(arguments: [0] + fastSets)
+    func `over two ranges are joined, and nothing is joined without a trace`(_ set: Int32) {
+      let problem = Problem(queries: 3, dim: 24, positions: 192, isHalf: true)
+      let stride = problem.stride
+      func part(_ range: Range<Int>) -> State {
+        on(set) {
+          problem.run(first: { _ in range.lowerBound }, visible: { _ in range.upperBound })
+        }
+      }
+      var joined = part(0..<100)
+      let behind = part(100..<192)
+      joined.join(behind, queries: 3, stride: stride)
+      for i in 0..<3 {
+        let exact = problem.exact(i, 0..<192)
+        for k in 0..<24 {
+          let value = Double(joined.out[i * stride + k] / joined.sum[i])
+          #expect((value - exact[k]).magnitude < 0x1p-15)
+        }
+      }
+      let before = joined
+      joined.join(State(queries: 3, stride: stride), queries: 3, stride: stride)
+      #expect(joined == before)
+      joined = State(queries: 3, stride: stride)
+      joined.out = [Float](repeating: -0.0, count: 3 * stride)
+      joined.join(behind, queries: 3, stride: stride)
+      #expect(joined == behind)
     }
   }
 }

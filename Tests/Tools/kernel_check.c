@@ -187,20 +187,20 @@ static void check_vectors(size_t count, float range) {
   }
 }
 
-typedef void attending(const float *, size_t, size_t, const void *, const void *, size_t, const int32_t *,
-                       const int32_t *, float *, float *, float *, size_t);
+typedef void attending(const float *, size_t, size_t, const void *, const void *, const void *, size_t,
+                       const int32_t *, const int32_t *, float *, float *, float *, size_t);
 typedef void storing(const float *, size_t, size_t, void *);
 typedef size_t sizing(size_t);
 static const struct {
   const char *name;
   sizing *bytes;
-  storing *store;
+  storing *store_key, *store_value;
   attending *attend;
 } caches[] = {
-    {"attention f32", qk_kv_f32_bytes, qk_kv_f32_store, qk_attention_page_f32},
-    {"attention f16", qk_kv_f16_bytes, qk_kv_f16_store, qk_attention_page_f16},
-    {"attention q8", qk_kv_q8_bytes, qk_kv_q8_store, qk_attention_page_q8},
-    {"attention q4", qk_kv_q4_bytes, qk_kv_q4_store, qk_attention_page_q4},
+    {"attention f32", qk_kv_f32_bytes, qk_kv_f32_store_key, qk_kv_f32_store_value, qk_attention_page_f32},
+    {"attention f16", qk_kv_f16_bytes, qk_kv_f16_store_key, qk_kv_f16_store_value, qk_attention_page_f16},
+    {"attention q8", qk_kv_q8_bytes, qk_kv_q8_store_key, qk_kv_q8_store_value, qk_attention_page_q8},
+    {"attention q4", qk_kv_q4_bytes, qk_kv_q4_store_key, qk_kv_q4_store_value, qk_attention_page_q4},
 };
 
 static void check_attention(size_t c, size_t dim, size_t queries) {
@@ -211,7 +211,8 @@ static void check_attention(size_t c, size_t dim, size_t queries) {
     keys[p] = allocate(caches[c].bytes(dim)), values[p] = allocate(caches[c].bytes(dim));
     for (size_t i = 0; i < 2 * QK_PAGE_POSITIONS; i++) {
       for (size_t k = 0; k < dim; k++) x[k] = number();
-      caches[c].store(x, dim, i / 2, i % 2 ? keys[p] : values[p]);
+      if (i % 2) caches[c].store_key(x, dim, i / 2, keys[p]);
+      else caches[c].store_value(x, dim, i / 2, values[p]);
     }
   }
   const size_t state = queries * (2 + dim);
@@ -227,8 +228,8 @@ static void check_attention(size_t c, size_t dim, size_t queries) {
         visible[i] = p == 0 ? QK_PAGE_POSITIONS : (int32_t)(i * 7 % QK_PAGE_POSITIONS);
         first[i] = p == 0 ? (int32_t)(i * 5 % QK_PAGE_POSITIONS) : 0;
       }
-      caches[c].attend(q, dim, queries, keys[p], values[p], dim, first, visible, y, y + queries,
-                       y + 2 * queries, dim);
+      caches[c].attend(q, dim, queries, keys[p], values[p], p == 0 ? keys[1] : 0, dim, first, visible, y,
+                       y + queries, y + 2 * queries, dim);
     }
     expect_equal(y, expected, state * 4, caches[c].name, isa);
   }
@@ -258,10 +259,10 @@ int main(void) {
     check_vectors(count, 1);
     check_vectors(count, 200);
   }
-  static const size_t dims[] = {32, 64, 96, 128}, queries[] = {1, 2, 5, 8, 13};
+  static const size_t dims[] = {20, 40, 64, 128}, queries[] = {1, 2, 3, 4, 5, 6, 7, 8, 13, 24};
   for (size_t c = 0; c < sizeof caches / sizeof *caches; c++) {
     for (size_t d = 0; d < 4; d++) {
-      for (size_t q = 0; q < 5; q++) check_attention(c, dims[d], queries[q]);
+      for (size_t q = 0; q < 10; q++) check_attention(c, dims[d], queries[q]);
     }
   }
   printf(failures == 0 ? "ok   all bits are those of the scalar reference\n" : "%d failures\n", failures);

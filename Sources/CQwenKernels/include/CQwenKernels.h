@@ -218,31 +218,30 @@ QK_INTERLEAVED_FORMAT(z8)
 
 // Attention of several query vectors over one page of cached positions, with a running softmax.
 //   q: queries rows of dim floats, already scaled by 1/sqrt(dim) and rotated; row i at q + i * q_stride
-//   keys, values: positions rows of dim elements, contiguous
+//   keys, values: runs as the store functions below write them
+//   ahead: the keys that are read next, to be fetched meanwhile; null for none
 //   visible[i]: how many of the positions query i sees (0 ... positions), counted from the page's start
 //   first[i]: the first position query i sees (window attention), 0 for none hidden
 //   maximum[i], sum[i], out[i * out_stride ... + dim]: the running state; start with -infinity, 0, zeros
 // For each query: m' = max(m, max of scores); everything is rescaled by exp(m - m'); then positions are
 // added in rising order. A query that sees nothing in the page is left unchanged. Pages are aligned to
-// absolute positions by the caller, so results do not depend on how tokens arrive.
-// Keys and values lie as their store functions write them; q8 and q4 decode to floats (kv.h) and have the
-// results of f32 over those, bit for bit.
-void qk_attention_page_f32(const float *q, size_t q_stride, size_t queries, const void *keys,
-                           const void *values, size_t dim, const int32_t *first,
-                           const int32_t *visible, float *maximum, float *sum, float *out,
-                           size_t out_stride);
-void qk_attention_page_f16(const float *q, size_t q_stride, size_t queries, const void *keys,
-                           const void *values, size_t dim, const int32_t *first,
-                           const int32_t *visible, float *maximum, float *sum, float *out,
-                           size_t out_stride);
-void qk_attention_page_q8(const float *q, size_t q_stride, size_t queries, const void *keys,
-                          const void *values, size_t dim, const int32_t *first,
-                          const int32_t *visible, float *maximum, float *sum, float *out,
-                          size_t out_stride);
-void qk_attention_page_q4(const float *q, size_t q_stride, size_t queries, const void *keys,
-                          const void *values, size_t dim, const int32_t *first,
-                          const int32_t *visible, float *maximum, float *sum, float *out,
-                          size_t out_stride);
+// absolute positions by the caller, so results do not depend on how tokens arrive. What lies in hidden positions is
+// never looked at.
+// q8 and q4 decode to floats (kv.h) and have the results of f32 over those, bit for bit.
+#define QK_ATTENTION_PAGE(format)                                                                   \
+  void qk_attention_page_##format(const float *q, size_t q_stride, size_t queries,                  \
+                                  const void *keys, const void *values, const void *ahead,          \
+                                  size_t dim, const int32_t *first, const int32_t *visible,         \
+                                  float *maximum, float *sum, float *out, size_t out_stride);
+QK_ATTENTION_PAGE(f32)
+QK_ATTENTION_PAGE(f16)
+QK_ATTENTION_PAGE(q8)
+QK_ATTENTION_PAGE(q4)
+
+// Joins the states of the same queries over two ranges of positions into the first; rows of out are dim floats apart. One
+// that saw nothing leaves the other as it is.
+void qk_attention_merge(size_t queries, size_t dim, float *maximum, float *sum, float *out,
+                        const float *behind_maximum, const float *behind_sum, const float *behind_out);
 
 // Positions in one page.
 enum { QK_PAGE_POSITIONS = 64 };
@@ -252,22 +251,27 @@ enum { QK_PAGE_POSITIONS = 64 };
 // Asks for memory that is read soon. Never faults, whatever the address.
 void qk_prefetch_run(const void *run, size_t bytes);
 
-// Keys, or values, of one head in one page: bytes they take, writing the dim elements of one position,
-// and reading them back. A value that is not finite makes what it is stored with not finite.
+// Keys, or values, of one head in one page (kv.h has the layouts): bytes they take, writing the dim elements of one
+// position, and reading them back. A value that is not finite makes what it is stored with not finite.
 //   q8: a scale for each position; half a step is max |x| / 254 of the position
 //   q4: a step and a least value for each 32 elements; half a step is (max - min) / 30 of those
-size_t qk_kv_f32_bytes(size_t dim);
-size_t qk_kv_f16_bytes(size_t dim);
-size_t qk_kv_q8_bytes(size_t dim);
-size_t qk_kv_q4_bytes(size_t dim);
-void qk_kv_f32_store(const float *x, size_t dim, size_t position, void *run);
-void qk_kv_f16_store(const float *x, size_t dim, size_t position, void *run);
-void qk_kv_q8_store(const float *x, size_t dim, size_t position, void *run);
-void qk_kv_q4_store(const float *x, size_t dim, size_t position, void *run);
-void qk_kv_f32_decode(const void *run, size_t dim, size_t position, float *values);
-void qk_kv_f16_decode(const void *run, size_t dim, size_t position, float *values);
-void qk_kv_q8_decode(const void *run, size_t dim, size_t position, float *values);
-void qk_kv_q4_decode(const void *run, size_t dim, size_t position, float *values);
+#define QK_KEYS_AND_VALUES(format)                                                                  \
+  size_t qk_kv_##format##_bytes(size_t dim);                                                        \
+  void qk_kv_##format##_store_key(const float *x, size_t dim, size_t position, void *run);          \
+  void qk_kv_##format##_store_value(const float *x, size_t dim, size_t position, void *run);        \
+  void qk_kv_##format##_decode_key(const void *run, size_t dim, size_t position, float *values);    \
+  void qk_kv_##format##_decode_value(const void *run, size_t dim, size_t position, float *values);
+QK_KEYS_AND_VALUES(f32)
+QK_KEYS_AND_VALUES(f16)
+QK_KEYS_AND_VALUES(q8)
+QK_KEYS_AND_VALUES(q4)
+
+// Rows of `units` units of `unit` bytes from a run where `block` rows lie side by side: unit u of row r is the
+// ((r / block) units + u) block + r % block th. And back.
+void qk_kv_gather_rows(const void *side_by_side, size_t block, size_t unit, size_t units,
+                       size_t count, void *rows);
+void qk_kv_scatter_rows(const void *rows, size_t block, size_t unit, size_t units, size_t count,
+                        void *side_by_side);
 
 // ---- elementwise.c ------------------------------------------------------------------------------------
 

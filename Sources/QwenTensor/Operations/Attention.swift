@@ -76,11 +76,11 @@ extension Compute {
     guard query.columns == out.columns, query.tokens == out.tokens else {
       throw .shape("attention of \(query.columns) into \(out.columns)")
     }
-    try parallel(
-      SpansJob(
-        compute: self, query: query, out: out, shape: shape, layer: layer, spans: spans,
-        scratch: scratch),
-      units: spans.reduce(0) { $0 + $1.rows.count } * shape.kvHeads)
+    let pairs = spans.reduce(0) { $0 + $1.rows.count } * shape.kvHeads
+    let job = SpansJob(
+      compute: self, query: query, out: out, shape: shape, layer: layer, spans: spans,
+      scratch: scratch, sharesStretches: threads > 1 && pairs < threads * Self.partsAThread)
+    try parallel(job, units: try job.prepare())
   }
 }
 
@@ -135,7 +135,7 @@ private struct RotateJob: ParallelJob {
     let values = unsafe keys + kv.runBytes
     let kernels = unsafe kv.element.kernels
     let offset = head * shape.headDim
-    unsafe kernels.store(key.row(row) + offset, shape.headDim, slot, keys)
-    unsafe kernels.store(value.row(row) + offset, shape.headDim, slot, values)
+    unsafe kernels.storeKey(key.row(row) + offset, shape.headDim, slot, keys)
+    unsafe kernels.storeValue(value.row(row) + offset, shape.headDim, slot, values)
   }
 }

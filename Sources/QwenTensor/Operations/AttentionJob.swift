@@ -1,34 +1,10 @@
 internal import CQwenKernels
 internal import Glibc
 
-/// Memory that attention needs for each thread: gathered queries, running softmax, limits.
-@safe
-package struct AttentionScratch: Sendable {
-  /// Query vectors worked on at once: enough to reuse a page of keys from the first-level cache.
-  /// 7 tiles of 8 in groups of 1, 2, 4, 7 and 8 heads.
-  static let queries = 56
-  /// Bytes of the next page's keys that are asked for while a page is worked on. Pages lie apart; from there on the
-  /// processor's own prefetching goes on.
-  static let ahead = 2048
-
-  let vectors: FloatBuffer
-  let limits: Buffer
-  let queriesAThread: Int
-  let headDim: Int
-
-  /// Scratch for `threads` threads at a layer of this shape.
-  package init(threads: Int, shape: AttentionShape) throws(TensorError) {
-    queriesAThread = max(Self.queries, shape.queryHeads / max(1, shape.kvHeads))
-    headDim = shape.headDim
-    vectors = try FloatBuffer(count: threads * queriesAThread * (2 * headDim + 2))
-    limits = try Buffer(byteCount: threads * queriesAThread * 2 * 4)
-  }
-}
-
-/// Attention of one sequence, in units of (kv head, block of tokens).
+/// Attention of one sequence, in units of (block of tokens, kv head), or of these and stretches of pages.
 ///
-/// A query's result depends on its own position only: pages are taken in rising order, aligned to
-/// absolute positions, with one running softmax a query.
+/// A query's result depends on its own position only: pages are taken in rising order, aligned to absolute positions, with
+/// one running softmax a query and stretch; stretches are joined in rising order, by whoever finishes the last one.
 struct AttentionJob {
   let compute: Compute
   let query: Rows
@@ -37,73 +13,143 @@ struct AttentionJob {
   let layer: Int
   let span: SequenceSpan
   let scratch: AttentionScratch
+  /// Whether stretches are units of their own.
+  let isShared: Bool
+  /// Where the states of the span's units and its counters begin.
+  let firstState: Int
+  let firstCounter: Int
+
+  private static let stretchPositions = AttentionScratch.stretchPages * KVShape.pagePositions
 
   private var group: Int { shape.queryHeads / shape.kvHeads }
   private var blockTokens: Int { max(1, scratch.queriesAThread / group) }
+  private var blocks: Int { (span.rows.count + blockTokens - 1) / blockTokens }
 
+  /// Units without stretches.
+  var pairs: Int { blocks * shape.kvHeads }
   /// Units of work.
-  var units: Int { (span.rows.count + blockTokens - 1) / blockTokens * shape.kvHeads }
+  var units: Int { pairs * (isShared ? stretches(0..<span.rows.count).count : 1) }
+  /// Floats of the state of a unit.
+  private var stateSize: Int { blockQueries * (shape.headDim + 2) }
+  private var blockQueries: Int { min(span.rows.count, blockTokens) * group }
+  /// Floats of the states of all units, and counters.
+  var stateFloats: Int { isShared ? units * stateSize : 0 }
+  var counters: Int { isShared ? pairs : 0 }
 
   /// Does unit `unit`, the last tokens first: they see the most, and small units at the end leave no thread waiting.
   func run(unit: Int, slot: Int) {
-    let (block, head) = (units - 1 - unit).quotientAndRemainder(dividingBy: shape.kvHeads)
-    let first = block * blockTokens
-    attend(
-      head: head, group: group, tokens: first..<min(first + blockTokens, span.rows.count),
-      slot: slot)
+    guard isShared else { return attend(pair: unit, slot: slot) }
+    let all = stretches(0..<span.rows.count)
+    let (pair, index) = unit.quotientAndRemainder(dividingBy: all.count)
+    let (head, tokens) = place(pair)
+    gather(head: head, tokens: tokens, slot: slot)
+    run(
+      stretch: all.lowerBound + index, head: head, tokens: tokens, slot: slot,
+      into: state(pair * all.count + index))
+    guard scratch.finish(counter: firstCounter + pair) + 1 == all.count else { return }
+    let sum = state(pair * all.count)
+    for index in 1..<all.count {
+      merge(state(pair * all.count + index), into: sum, queries: tokens.count * group)
+    }
+    store(sum, head: head, tokens: tokens)
   }
 
-  private func attend(head: Int, group: Int, tokens: Range<Int>, slot: Int) {
-    let dim = shape.headDim
-    let count = tokens.count * group
-    let capacity = scratch.queriesAThread
-    let base = unsafe scratch.vectors.pointer + slot * capacity * (2 * dim + 2)
-    let (q, sums) = unsafe (base, base + capacity * dim)
-    let maximum = unsafe base + 2 * capacity * dim
-    let total = unsafe maximum + capacity
-    let limits = unsafe scratch.limits.address.assumingMemoryBound(to: Int32.self)
-    let first = unsafe limits + slot * capacity * 2
-    let visible = unsafe first + capacity
+  private func attend(pair: Int, slot: Int) {
+    let (head, tokens) = place(pair)
+    gather(head: head, tokens: tokens, slot: slot)
+    let sum = scratch.state(slot: slot, second: false)
+    let all = stretches(tokens)
+    run(stretch: all.lowerBound, head: head, tokens: tokens, slot: slot, into: sum)
+    for stretch in all.dropFirst() {
+      let part = scratch.state(slot: slot, second: true)
+      run(stretch: stretch, head: head, tokens: tokens, slot: slot, into: part)
+      merge(part, into: sum, queries: tokens.count * group)
+    }
+    store(sum, head: head, tokens: tokens)
+  }
 
+  private func place(_ pair: Int) -> (head: Int, tokens: Range<Int>) {
+    let (block, head) = (pairs - 1 - pair).quotientAndRemainder(dividingBy: shape.kvHeads)
+    let first = block * blockTokens
+    return (head, first..<min(first + blockTokens, span.rows.count))
+  }
+
+  private func state(_ unit: Int) -> AttentionState {
+    scratch.state(at: firstState + unit * stateSize, queries: blockQueries)
+  }
+
+  /// The stretches that some of these tokens see a position of.
+  private func stretches(_ tokens: Range<Int>) -> Range<Int> {
+    let first = firstVisible(span.position + tokens.lowerBound) / Self.stretchPositions
+    return first..<(span.position + tokens.upperBound - 1) / Self.stretchPositions + 1
+  }
+
+  /// Copies the queries of some tokens, scaled, to where a thread works on them.
+  private func gather(head: Int, tokens: Range<Int>, slot: Int) {
+    let count = group * shape.headDim
     for (index, token) in tokens.enumerated() {
-      let row = unsafe query.row(span.rows.lowerBound + token) + head * group * dim
-      let target = unsafe q + index * group * dim
-      unsafe target.update(from: row, count: group * dim)
-      unsafe qk_scale(target, scale(position: span.position + token), group * dim)
+      let row = unsafe query.row(span.rows.lowerBound + token) + head * count
+      let target = unsafe scratch.query(slot: slot) + index * count
+      unsafe target.update(from: row, count: count)
+      unsafe qk_scale(target, scale(position: span.position + token), count)
     }
-    unsafe sums.update(repeating: 0, count: count * dim)
-    unsafe maximum.update(repeating: -.infinity, count: count)
-    unsafe total.update(repeating: 0, count: count)
+  }
 
+  /// Attention over one stretch.
+  private func run(
+    stretch: Int, head: Int, tokens: Range<Int>, slot: Int, into state: AttentionState
+  ) {
+    let (dim, count) = (shape.headDim, tokens.count * group)
+    let kv = span.cache.shape
+    let kernels = unsafe kv.element.kernels
+    let (first, visible) = unsafe scratch.limits(slot: slot)
+    state.clear(queries: count, dim: dim)
     let last = span.position + tokens.upperBound - 1
-    let kernels = unsafe span.cache.shape.element.kernels
     let earliest = firstVisible(span.position + tokens.lowerBound)
-    let lastPage = last / KVShape.pagePositions
-    for page in (earliest / KVShape.pagePositions)...lastPage {
-      let start = page * KVShape.pagePositions
-      for (index, token) in tokens.enumerated() {
-        let position = span.position + token
-        let sees = min(max(position + 1 - start, 0), KVShape.pagePositions)
-        let from = min(max(firstVisible(position) - start, 0), sees)
-        for member in 0..<group {
-          unsafe visible[index * group + member] = Int32(sees)
-          unsafe first[index * group + member] = Int32(from)
-        }
-      }
+    let start = stretch * AttentionScratch.stretchPages
+    let from = max(start, earliest / KVShape.pagePositions)
+    let to = min(start + AttentionScratch.stretchPages, last / KVShape.pagePositions + 1)
+    for page in from..<max(from, to) {
+      unsafe limit(first, visible, page: page, tokens: tokens)
       let keys = unsafe span.cache.keys(page: page, layer: layer, head: head)
-      let values = unsafe keys + span.cache.shape.runBytes
-      if page < lastPage {
-        let next = unsafe span.cache.keys(page: page + 1, layer: layer, head: head)
-        unsafe qk_prefetch_run(next, min(AttentionScratch.ahead, span.cache.shape.runBytes))
-      }
+      let values = unsafe keys + kv.runBytes
+      let ahead =
+        page + 1 < to ? unsafe span.cache.keys(page: page + 1, layer: layer, head: head) : nil
       unsafe kernels.attend(
-        q, dim, count, keys, values, dim, first, visible, maximum, total, sums, dim)
+        scratch.query(slot: slot), dim, count, keys, values, ahead, dim, first, visible,
+        state.maximum, state.sum, state.out, dim)
     }
+  }
+
+  /// Which positions of a page each query sees.
+  private func limit(
+    _ first: UnsafeMutablePointer<Int32>, _ visible: UnsafeMutablePointer<Int32>, page: Int,
+    tokens: Range<Int>
+  ) {
+    let start = page * KVShape.pagePositions
+    for (index, token) in tokens.enumerated() {
+      let position = span.position + token
+      let sees = min(max(position + 1 - start, 0), KVShape.pagePositions)
+      let from = min(max(firstVisible(position) - start, 0), sees)
+      for member in 0..<group {
+        unsafe visible[index * group + member] = Int32(sees)
+        unsafe first[index * group + member] = Int32(from)
+      }
+    }
+  }
+
+  private func merge(_ part: AttentionState, into sum: AttentionState, queries: Int) {
+    unsafe qk_attention_merge(
+      queries, shape.headDim, sum.maximum, sum.sum, sum.out, part.maximum, part.sum, part.out)
+  }
+
+  private func store(_ state: AttentionState, head: Int, tokens: Range<Int>) {
+    let dim = shape.headDim
     for (index, token) in tokens.enumerated() {
       let row = unsafe out.row(span.rows.lowerBound + token) + head * group * dim
       for member in 0..<group {
-        let from = unsafe sums + (index * group + member) * dim
-        let weight = unsafe 1 / total[index * group + member]
+        let from = unsafe state.out + (index * group + member) * dim
+        let weight = unsafe 1 / state.sum[index * group + member]
         unsafe qk_scale(from, weight, dim)
         unsafe (row + member * dim).update(from: from, count: dim)
       }
@@ -132,21 +178,44 @@ struct SpansJob: ParallelJob {
   let layer: Int
   let spans: [SequenceSpan]
   let scratch: AttentionScratch
+  /// Whether short steps are shared out by stretches: there is too little to do for the threads otherwise.
+  let sharesStretches: Bool
+
+  /// Units of all sequences. Prepares the scratch memory of stretches.
+  func prepare() throws(TensorError) -> Int {
+    var (units, floats, counters) = (0, 0, 0)
+    for span in spans {
+      let job = self.job(span, state: floats, counter: counters)
+      units += job.units
+      floats += job.stateFloats
+      counters += job.counters
+    }
+    try scratch.prepare(floats: floats, counters: counters)
+    return units
+  }
 
   func run(part: Int, of count: Int) { run(part: part, of: count, slot: part) }
 
   func run(part: Int, of count: Int, slot: Int) {
-    var before = 0
+    var (before, floats, counters) = (0, 0, 0)
     for span in spans {
-      let job = AttentionJob(
-        compute: compute, query: query, out: out, shape: shape, layer: layer, span: span,
-        scratch: scratch)
+      let job = self.job(span, state: floats, counter: counters)
       var unit = (part - before % count + count) % count
       while unit < job.units, !compute.control.shouldStop {
         job.run(unit: unit, slot: slot)
         unit += count
       }
       before += job.units
+      floats += job.stateFloats
+      counters += job.counters
     }
+  }
+
+  private func job(_ span: SequenceSpan, state: Int, counter: Int) -> AttentionJob {
+    AttentionJob(
+      compute: compute, query: query, out: out, shape: shape, layer: layer, span: span,
+      scratch: scratch,
+      isShared: sharesStretches && span.rows.count <= AttentionScratch.sharedTokens,
+      firstState: state, firstCounter: counter)
   }
 }
