@@ -145,7 +145,9 @@ QK_INLINE void qk_pass_pairs_n(qk_traits traits, size_t tokens, const qk_part4 *
 QK_INLINE void qk_over_panel_n(qk_traits traits, const int set, const qk_panel_n *panel, size_t count,
                                const qk_a8_block *x, size_t x_stride, size_t tokens, float *y, size_t y_stride,
                                int is_first, size_t rows) {
-  for (size_t t = 0; t < tokens; t += QK_TOKENS_N) {
+  // Wide codes and the steps that NEON takes for a product leave registers for two tokens.
+  const int width = traits.wide && set == QK_ISA_NEON ? 2 : QK_TOKENS_N;
+  for (size_t t = 0; t < tokens; t += (size_t)width) {
     const size_t left = tokens - t;
     float *out = y + t * y_stride;
     const qk_a8_block *in = x + t * x_stride;
@@ -159,8 +161,8 @@ QK_INLINE void qk_over_panel_n(qk_traits traits, const int set, const qk_panel_n
       const size_t some = rows - QK_ROWS_N * q;
       if (set == QK_ISA_NEON_I8MM) {
         qk_pass_pairs_n(traits, left, parts, panel->low[q], count, pairs, to, y_stride, is_first, some);
-      } else if (left >= QK_TOKENS_N) {
-        qk_pass_n(traits, set, QK_TOKENS_N, parts, panel->low[q], count, in, x_stride, to, y_stride, is_first, some);
+      } else if (left >= (size_t)width) {
+        qk_pass_n(traits, set, width, parts, panel->low[q], count, in, x_stride, to, y_stride, is_first, some);
       } else {
         for (size_t i = 0; i < left; i++) {
           qk_pass_n(traits, set, 1, parts, panel->low[q], count, in + i * x_stride, x_stride, to + i * y_stride,
