@@ -69,6 +69,13 @@ QK_INLINE void page_scalar(qk_kv element, const float *q, size_t q_stride, size_
          sum, out, out_stride);                                                                 \
     return;                                                                                     \
   }
+#elif QK_ARM
+#define QK_FAST(format)                                                                         \
+  if (qk_isa() >= QK_ISA_NEON) {                                                                \
+    qk_attention_page_##format##_neon(q, q_stride, queries, keys, values, ahead, dim, first,    \
+                                      visible, maximum, sum, out, out_stride);                  \
+    return;                                                                                     \
+  }
 #else
 #define QK_FAST(format) (void)ahead;
 #endif

@@ -110,6 +110,15 @@ QK_BLOCK_TWINS(q4_kx16)
 int64_t qk_argmax_neon(const float *x, size_t count);
 double qk_log_sum_exp_neon(const float *x, size_t count);
 
+// ---- attention_neon.c --------
+
+typedef void qk_attention_page(const float *q, size_t q_stride, size_t queries, const void *keys,
+                               const void *values, const void *ahead, size_t dim,
+                               const int32_t *first, const int32_t *visible, float *maximum,
+                               float *sum, float *out, size_t out_stride);
+qk_attention_page qk_attention_page_f32_neon, qk_attention_page_f16_neon, qk_attention_page_q8_neon,
+    qk_attention_page_q4_neon;
+
 #else
 #define QK_CHOOSE_TWIN(name)
 #define QK_CHOOSE_GROUP_TWIN(name)
