@@ -40,6 +40,8 @@ private final class PageFetching: Sendable {
   /// Around a page that is asked for the system enters its neighbours in memory, up to multiples of this: so one of
   /// them is, at half the cost of asking for each.
   private static let step: UInt = 64 << 10
+  /// A large page, which is entered as a whole.
+  private static let large: UInt = 2 << 20
   /// MADV_POPULATE_READ of Linux 5.14. It fails where touching a page would end the process.
   private static let populate: Int32 = 22
 
@@ -64,17 +66,40 @@ private final class PageFetching: Sendable {
   }
 
   func run() {
+    let table = unsafe open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC)
+    defer { if table >= 0 { close(table) } }
     for region in regions {
       let last = unsafe UInt(bitPattern: region.address) + UInt(region.count)
       // Mappings begin with a page.
       var next = unsafe UInt(bitPattern: region.address) & ~4095
       while next < last {
-        guard !isStopping.load(ordering: .relaxed),
-          unsafe madvise(UnsafeMutableRawPointer(bitPattern: next), 4096, Self.populate) == 0
-        else { return }
-        next = (next / Self.step + 1) * Self.step
+        guard enter(next) else { return }
+        let end = min(last, (next / Self.large + 1) * Self.large)
+        if end - next <= 2 * Self.step || !isEntered(end - Self.step, table) {
+          next = (next / Self.step + 1) * Self.step
+          while next < end {
+            guard enter(next) else { return }
+            next += Self.step
+          }
+        }
+        next = end
       }
     }
+  }
+
+  /// Has the page at `address` entered; false if that is to end.
+  private func enter(_ address: UInt) -> Bool {
+    guard !isStopping.load(ordering: .relaxed) else { return false }
+    return unsafe madvise(UnsafeMutableRawPointer(bitPattern: address), 4096, Self.populate) == 0
+  }
+
+  /// Whether the page at `address` is in the page table, as `table` tells it in 8 bytes a page.
+  private func isEntered(_ address: UInt, _ table: Int32) -> Bool {
+    var entry: UInt64 = 0
+    guard table >= 0, unsafe pread(table, &entry, 8, Int(address / 4096 * 8)) == 8 else {
+      return false
+    }
+    return entry >> 63 == 1
   }
 }
 

@@ -46,7 +46,7 @@ package final class WorkerPool: @unchecked Sendable {
   /// Most threads at work, the caller among them; nil for the processors that this process may run on: one more would
   /// only keep another from running, and the others waiting for that one.
   private let fixedLimit: Int?
-  /// The limit in force; 0 before the first thread is wanted.
+  /// The limit in force; 0 before it is asked for.
   private var limit = 0
   private let turn: UnsafeMutablePointer<pthread_mutex_t>
   private let leases = Mutex<Int>(0)
@@ -90,8 +90,7 @@ package final class WorkerPool: @unchecked Sendable {
     let parts = min(max(parts, 1), SharedState.maximumParts)
     var wanted = min(parts, wanted)
     if wanted > threads.count + 1 {
-      if limit == 0 { limit = fixedLimit ?? ProcessorTopology.allowedProcessors }
-      wanted = min(wanted, limit, Self.maximumThreads)
+      wanted = min(wanted, mostThreads)
       if wanted > threads.count + 1 { startThreads(wanted - 1) }
     }
     let count = min(wanted, threads.count + 1)
@@ -111,6 +110,14 @@ package final class WorkerPool: @unchecked Sendable {
         left = unsafe shared.waitWhile(shared.pending, equals: left, spins: Self.spins)
       }
     }
+  }
+
+  /// Threads that a job has at most. Only within `exclusive`.
+  package var mostThreads: Int {
+    if limit == 0 {
+      limit = min(fixedLimit ?? ProcessorTopology.allowedProcessors, Self.maximumThreads)
+    }
+    return limit
   }
 
   private func wakeHelpers() {
@@ -145,12 +152,12 @@ package final class WorkerPool: @unchecked Sendable {
   }
 
   private func stopThreads() {
+    limit = 0
     guard !threads.isEmpty else { return }
     shared.isStopping.store(true, ordering: .relaxed)
     wakeHelpers()
     for thread in threads { _ = pthread_join(thread, nil) }
     threads.removeAll()
-    limit = 0
     shared.isStopping.store(false, ordering: .relaxed)
   }
 }

@@ -82,10 +82,13 @@ package final class Compute: @unchecked Sendable {
   /// Parts for each thread: what a helper that is kept from running leaves to others, and a thread waits for at the
   /// end, is an eighth of a share.
   static let partsAThread = 8
+  /// Threads beyond the processors count only up to here: smaller parts than theirs cost more than they gain.
+  private static let leastSharers = 4
 
   /// Runs a job of up to `units` parts on the pool and throws if the run was told to stop meanwhile.
   func parallel<Job: ParallelJob>(_ job: Job, units: Int) throws(TensorError) {
-    let parts = threads == 1 ? 1 : min(threads * Self.partsAThread, max(1, units))
+    let sharers = threads == 1 ? 1 : min(threads, max(Self.leastSharers, WorkerPool.shared.mostThreads))
+    let parts = sharers == 1 ? 1 : min(sharers * Self.partsAThread, max(1, units))
     WorkerPool.shared.run(job, parts: parts, threads: threads)
     try control.check()
   }
