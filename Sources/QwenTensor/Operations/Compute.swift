@@ -87,7 +87,8 @@ package final class Compute: @unchecked Sendable {
 
   /// Runs a job of up to `units` parts on the pool and throws if the run was told to stop meanwhile.
   func parallel<Job: ParallelJob>(_ job: Job, units: Int) throws(TensorError) {
-    let sharers = threads == 1 ? 1 : min(threads, max(Self.leastSharers, WorkerPool.shared.mostThreads))
+    let sharers =
+      threads == 1 ? 1 : min(threads, max(Self.leastSharers, WorkerPool.shared.mostThreads))
     let parts = sharers == 1 ? 1 : min(sharers * Self.partsAThread, max(1, units))
     WorkerPool.shared.run(job, parts: parts, threads: threads)
     try control.check()
