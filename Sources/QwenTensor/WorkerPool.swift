@@ -39,10 +39,6 @@ package final class WorkerPool: @unchecked Sendable {
     return max(1, min(cores, quota))
   }
 
-  /// How long a thread spins before it sleeps: about 20 microseconds, longer than the serial stretches
-  /// between two regions of a token, far shorter than a time slice lost to a descheduled peer.
-  private static let spins = 2000
-
   /// Most threads at work, the caller among them; nil for the processors that this process may run on: one more would
   /// only keep another from running, and the others waiting for that one.
   private let fixedLimit: Int?
@@ -107,7 +103,7 @@ package final class WorkerPool: @unchecked Sendable {
       shared.work(generation, slot: 0)
       var left = unsafe shared.pending.pointee.load(ordering: .acquiring)
       while left != 0 {
-        left = unsafe shared.waitWhile(shared.pending, equals: left, spins: Self.spins)
+        left = unsafe shared.waitWhile(shared.pending, equals: left)
       }
     }
   }
@@ -139,7 +135,7 @@ package final class WorkerPool: @unchecked Sendable {
       var thread = pthread_t()
       let start = WorkerStart(
         shared: shared, index: threads.count + 1,
-        seen: unsafe shared.generation.pointee.load(ordering: .relaxed), spins: Self.spins)
+        seen: unsafe shared.generation.pointee.load(ordering: .relaxed))
       let context = unsafe Unmanaged.passRetained(start).toOpaque()
       guard unsafe pthread_create(&thread, &attributes, workerMain, context) == 0 else {
         unsafe Unmanaged<WorkerStart>.fromOpaque(context).release()
@@ -166,6 +162,11 @@ package final class WorkerPool: @unchecked Sendable {
 @safe
 private final class SharedState: @unchecked Sendable {
   typealias Word = UnsafeMutablePointer<Atomic<UInt32>>
+  /// Nanoseconds that a thread spins before it sleeps: longer than the serial stretches between two regions of a token, far
+  /// shorter than a time slice lost to a descheduled peer.
+  private static let spin: Int64 = 40_000
+  /// Looks at the word between two looks at the clock.
+  private static let pauses = 16
   /// More parts a job are not told apart.
   static let maximumParts = 0xffff
 
@@ -258,11 +259,18 @@ private final class SharedState: @unchecked Sendable {
   }
 
   /// Waits until `word` differs from `value`: spins, then sleeps.
-  func waitWhile(_ word: Word, equals value: UInt32, spins: Int) -> UInt32 {
-    for _ in 0..<spins {
-      let now = unsafe word.pointee.load(ordering: .acquiring)
-      if now != value { return now }
-      qk_pause()
+  func waitWhile(_ word: Word, equals value: UInt32) -> UInt32 {
+    var end = Int64.max
+    while true {
+      for _ in 0..<Self.pauses {
+        let now = unsafe word.pointee.load(ordering: .acquiring)
+        if now != value { return now }
+        qk_pause()
+      }
+      // A pause takes 10 to 140 cycles, so that a number of them says little.
+      let now = RunControl.now()
+      if now >= end { break }
+      if end == Int64.max { end = now + Self.spin }
     }
     unsafe sleepers.pointee.add(1, ordering: .sequentiallyConsistent)
     defer { unsafe sleepers.pointee.subtract(1, ordering: .sequentiallyConsistent) }
@@ -290,13 +298,11 @@ private final class WorkerStart {
   let shared: SharedState
   let index: Int
   let seen: UInt32
-  let spins: Int
 
-  init(shared: SharedState, index: Int, seen: UInt32, spins: Int) {
+  init(shared: SharedState, index: Int, seen: UInt32) {
     self.shared = shared
     self.index = index
     self.seen = seen
-    self.spins = spins
   }
 }
 
@@ -307,7 +313,7 @@ private func workerMain(_ context: UnsafeMutableRawPointer?) -> UnsafeMutableRaw
   let shared = start.shared
   var seen = start.seen
   while true {
-    seen = unsafe shared.waitWhile(shared.generation, equals: seen, spins: start.spins)
+    seen = unsafe shared.waitWhile(shared.generation, equals: seen)
     if shared.isStopping.load(ordering: .relaxed) { return nil }
     shared.work(seen, slot: start.index)
   }

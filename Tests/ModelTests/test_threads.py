@@ -49,3 +49,27 @@ def test_busy_neighbours_slow_a_run_down_and_do_not_stop_it():
                 neighbour.join()
     # Half of each processor is left; the rest is room for schedulers.
     assert busy < 6 * quiet + 0.5
+
+
+def test_threads_beyond_the_processors_are_not_started():
+    processors = len(os.sched_getaffinity(0))
+    before = len(os.listdir("/proc/self/task"))
+    texts = []
+    for threads in (1, processors, 16 * processors):
+        with libqwen.Model(TINY, threads=threads) as model, model.session() as session:
+            texts.append(session.generate("It was", max_new_tokens=32, **GREEDY).text)
+            assert len(os.listdir("/proc/self/task")) < before + min(threads, processors)
+    assert texts == [texts[0]] * 3
+
+
+def test_threads_beyond_the_processors_cost_little():
+    processors = len(os.sched_getaffinity(0))
+    counts = (processors, 8 * processors)
+    models = [libqwen.Model(TINY, threads=threads) for threads in counts]
+    sessions = [model.session() for model in models]
+    # In turn, so that neighbours slow both down.
+    seconds = [[seconds_for(session) for session in sessions] for _ in range(5)]
+    few, many = (min(times) for times in zip(*seconds))
+    for owner in sessions + models:
+        owner.close()
+    assert many < 2 * few + 0.1

@@ -20,8 +20,8 @@ import Testing
     defer { fclose(file) }
     var line = [CChar](repeating: 0, count: 4096)
     var (isOurs, sum) = (false, 0)
-    while fgets(&line, Int32(line.count), file) != nil {
-      let text = String(cString: line)
+    while let start = fgets(&line, Int32(line.count), file) {
+      let text = String(cString: start)
       if text.contains("-"), text.contains(" r--p ") || text.contains(" rw-p ") {
         isOurs = text.contains(temporary.path)
       } else if isOurs, text.hasPrefix("Rss:") {
