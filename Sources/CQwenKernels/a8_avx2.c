@@ -1,4 +1,5 @@
 // Activations in 8 bits with AVX2.
+#include "a8.h"
 #include "simd.h"
 #include "twins.h"
 
@@ -28,9 +29,9 @@ QK_AVX2 void qk_a8_quantize_avx2(const float *x, qk_a8_block *blocks, size_t cou
     const uint32_t largest = (uint32_t)_mm_cvtsi128_si32(half);
     const float scale = qk_float_of(largest) / 127;
     block->scale = scale;
-    block->sum = 0;
     if (largest >= 0x7f800000 || scale == 0) {
       memset(block->values, 0, 32);
+      qk_a8_set_sums(block, 0, 0);
       continue;
     }
     const __m256 scales = _mm256_set1_ps(scale);
@@ -38,11 +39,7 @@ QK_AVX2 void qk_a8_quantize_avx2(const float *x, qk_a8_block *blocks, size_t cou
     const __m256i c = quantize8(v[1], scales);
     const __m256i d = quantize8(v[2], scales);
     const __m256i e = quantize8(v[3], scales);
-    const __m256i sums = _mm256_add_epi32(_mm256_add_epi32(a, c), _mm256_add_epi32(d, e));
-    __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
-    sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
-    sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1));
-    block->sum = _mm_cvtsi128_si32(sum);
+    qk_a8_set_sums8(block, _mm256_add_epi32(a, c), _mm256_add_epi32(d, e));
     // Packing works within halves of vectors: the permutation restores the order.
     const __m256i bytes =
         _mm256_packs_epi16(_mm256_packs_epi32(a, c), _mm256_packs_epi32(d, e));

@@ -41,6 +41,11 @@ QK_INLINE int32_t offset_of(qk_format format) {
   return format == QK_Q4_0 ? 8 : format == QK_Q8_0 ? 128 : 0;
 }
 
+// Broadcast by the load, then shifted: the other way round it takes one operation more.
+QK_INLINE QK_AVX2 __m256i offset_times_sum(qk_format format, const qk_a8_block *x) {
+  return _mm256_slli_epi32(_mm256_set1_epi32(x->sum), offset_of(format) == 8 ? 3 : 7);
+}
+
 QK_INLINE QK_AVX2 __m256i four_bits(__m256i q, int high) {
   return _mm256_and_si256(high ? _mm256_srli_epi16(q, 4) : q, _mm256_set1_epi8(15));
 }
@@ -95,11 +100,12 @@ QK_INLINE QK_AVX2 void products_of(qk_format format, layout l, const int tokens,
                                    __m256i products[HALVES][TOKENS]) {
   if (QK_VNNI) {
     QK_UNROLL for (int g = 0; g < 8; g++) {
+      const __m256i q[HALVES] = {low_of(format, l, s, b, g, 0), low_of(format, l, s, b, g, 1)};
       QK_UNROLL for (int t = 0; t < tokens; t++) {
         const __m256i four = qk_four(x + (size_t)t * x_stride + b, g);
         QK_UNROLL for (int h = 0; h < HALVES; h++) {
           const __m256i sum = g == 0 ? _mm256_setzero_si256() : products[h][t];
-          products[h][t] = qk_dot_vnni(sum, low_of(format, l, s, b, g, h), four);
+          products[h][t] = qk_dot_vnni(sum, q[h], four);
           QK_IN_ORDER(products[h][t]);
         }
       }
@@ -110,10 +116,11 @@ QK_INLINE QK_AVX2 void products_of(qk_format format, layout l, const int tokens,
   __m256i pairs[HALVES][TOKENS];
   if (format == QK_Q8_0) {
     QK_UNROLL for (int g = 0; g < 8; g++) {
+      const __m256i q[HALVES] = {s.p->high[b][g][0], s.p->high[b][g][1]};
       QK_UNROLL for (int t = 0; t < tokens; t++) {
         const __m256i four = qk_four(x + (size_t)t * x_stride + b, g);
         QK_UNROLL for (int h = 0; h < HALVES; h++) {
-          const __m256i p = _mm256_maddubs_epi16(s.p->high[b][g][h], four);
+          const __m256i p = _mm256_maddubs_epi16(q[h], four);
           pairs[h][t] = g == 0 ? p : _mm256_add_epi16(pairs[h][t], p);
           QK_IN_ORDER(pairs[h][t]);
         }
@@ -126,10 +133,11 @@ QK_INLINE QK_AVX2 void products_of(qk_format format, layout l, const int tokens,
     }
   }
   QK_UNROLL for (int g = 0; g < 8; g++) {
+    const __m256i q[HALVES] = {low_of(format, l, s, b, g, 0), low_of(format, l, s, b, g, 1)};
     QK_UNROLL for (int t = 0; t < tokens; t++) {
       const __m256i four = qk_four(x + (size_t)t * x_stride + b, g);
       QK_UNROLL for (int h = 0; h < HALVES; h++) {
-        const __m256i p = _mm256_maddubs_epi16(low_of(format, l, s, b, g, h), four);
+        const __m256i p = _mm256_maddubs_epi16(q[h], four);
         pairs[h][t] = g == 0 ? p : _mm256_add_epi16(pairs[h][t], p);
         QK_IN_ORDER(pairs[h][t]);
       }
@@ -153,12 +161,37 @@ QK_INLINE QK_AVX2 __m256i add_signed(__m256i sum, __m256i q, __m256i four) {
 QK_INLINE QK_AVX2 void signed_products(source s, const int tokens, size_t b, const qk_a8_block *x,
                                        size_t x_stride, __m256i products[HALVES][TOKENS]) {
   QK_UNROLL for (int g = 0; g < 8; g++) {
+    const __m256i q[HALVES] = {group_q(QK_Q8_0, s.group, b, g, 0), group_q(QK_Q8_0, s.group, b, g, 1)};
     QK_UNROLL for (int t = 0; t < tokens; t++) {
       const __m256i four = qk_four(x + (size_t)t * x_stride + b, g);
       QK_UNROLL for (int h = 0; h < HALVES; h++) {
         const __m256i sum = g == 0 ? _mm256_setzero_si256() : products[h][t];
-        products[h][t] = add_signed(sum, group_q(QK_Q8_0, s.group, b, g, h), four);
+        products[h][t] = add_signed(sum, q[h], four);
       }
+    }
+  }
+}
+
+// The masks of 8 rows each.
+QK_INLINE QK_AVX2 __m256i mask_of(size_t count, int h) {
+  return qk_mask8(h == 0 ? count : count > 8 ? count - 8 : 0);
+}
+
+QK_INLINE QK_AVX2 void load_totals(const int tokens, const float *y, size_t y_stride, int is_first,
+                                   size_t count, __m256 totals[HALVES][TOKENS]) {
+  QK_UNROLL for (int t = 0; t < tokens; t++) {
+    QK_UNROLL for (int h = 0; h < HALVES; h++) {
+      totals[h][t] = is_first ? _mm256_setzero_ps()
+                              : _mm256_maskload_ps(y + (size_t)t * y_stride + 8 * h, mask_of(count, h));
+    }
+  }
+}
+
+QK_INLINE QK_AVX2 void store_totals(const int tokens, float *y, size_t y_stride, size_t count,
+                                    const __m256 totals[HALVES][TOKENS]) {
+  QK_UNROLL for (int t = 0; t < tokens; t++) {
+    QK_UNROLL for (int h = 0; h < HALVES; h++) {
+      _mm256_maskstore_ps(y + (size_t)t * y_stride + 8 * h, mask_of(count, h), totals[h][t]);
     }
   }
 }
@@ -168,14 +201,8 @@ QK_INLINE QK_AVX2 void signed_products(source s, const int tokens, size_t b, con
 QK_INLINE QK_AVX2 void tile(qk_format format, layout l, const int tokens, source s, size_t blocks,
                             const qk_a8_block *x, size_t x_stride, float *y, size_t y_stride,
                             int is_first, size_t count) {
-  const __m256i mask[HALVES] = {qk_mask8(count), qk_mask8(count > 8 ? count - 8 : 0)};
   __m256 totals[HALVES][TOKENS];
-  QK_UNROLL for (int t = 0; t < tokens; t++) {
-    QK_UNROLL for (int h = 0; h < HALVES; h++) {
-      totals[h][t] = is_first ? _mm256_setzero_ps()
-                              : _mm256_maskload_ps(y + (size_t)t * y_stride + 8 * h, mask[h]);
-    }
-  }
+  load_totals(tokens, y, y_stride, is_first, count, totals);
   const int is_signed = format == QK_Q8_0 && l == GROUP && !QK_VNNI;
   for (size_t b = 0; b < blocks; b++) {
     __m256i products[HALVES][TOKENS];
@@ -192,7 +219,7 @@ QK_INLINE QK_AVX2 void tile(qk_format format, layout l, const int tokens, source
       QK_UNROLL for (int h = 0; h < HALVES; h++) {
         __m256i exact = products[h][t];
         if (offset_of(format) != 0 && !is_signed) {
-          exact = _mm256_sub_epi32(exact, _mm256_set1_epi32(offset_of(format) * a->sum));
+          exact = _mm256_sub_epi32(exact, offset_times_sum(format, a));
         }
         const __m256 d = d_of(format, l, s, b, h);
         const __m256 m = format == QK_Q4_1 ? m_of(format, l, s, b, h) : d;
@@ -200,27 +227,23 @@ QK_INLINE QK_AVX2 void tile(qk_format format, layout l, const int tokens, source
       }
     }
   }
-  QK_UNROLL for (int t = 0; t < tokens; t++) {
-    QK_UNROLL for (int h = 0; h < HALVES; h++) {
-      _mm256_maskstore_ps(y + (size_t)t * y_stride + 8 * h, mask[h], totals[h][t]);
-    }
-  }
+  store_totals(tokens, y, y_stride, count, totals);
 }
+
+// Tokens of the next tile: tiles of one, which do least with what they load, only where there is no other way.
+QK_INLINE size_t next_tile(size_t tokens) { return tokens == 4 ? 2 : tokens < TOKENS ? tokens : TOKENS; }
 
 QK_INLINE QK_AVX2 void tiles(qk_format format, layout l, source s, size_t blocks,
                              const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,
                              size_t y_stride, int is_first, size_t count) {
-  size_t t = 0;
-  for (; t + TOKENS <= tokens; t += TOKENS) {
-    tile(format, l, TOKENS, s, blocks, x + t * x_stride, x_stride, y + t * y_stride, y_stride,
-         is_first, count);
-  }
-  if (t + 2 == tokens) {
-    tile(format, l, 2, s, blocks, x + t * x_stride, x_stride, y + t * y_stride, y_stride,
-         is_first, count);
-  } else if (t < tokens) {
-    tile(format, l, 1, s, blocks, x + t * x_stride, x_stride, y + t * y_stride, y_stride,
-         is_first, count);
+  while (tokens > 0) {
+    const size_t step = next_tile(tokens);
+    if (step == 3) tile(format, l, 3, s, blocks, x, x_stride, y, y_stride, is_first, count);
+    if (step == 2) tile(format, l, 2, s, blocks, x, x_stride, y, y_stride, is_first, count);
+    if (step == 1) tile(format, l, 1, s, blocks, x, x_stride, y, y_stride, is_first, count);
+    tokens -= step;
+    x += step * x_stride;
+    y += step * y_stride;
   }
 }
 
@@ -319,7 +342,7 @@ QK_INLINE QK_AVX2 void one_token(qk_format format, const uint8_t *first, size_t 
       products = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
     }
     if (offset_of(format) != 0 && (format != QK_Q8_0 || QK_VNNI)) {
-      products = _mm256_sub_epi32(products, _mm256_set1_epi32(offset_of(format) * x[b].sum));
+      products = _mm256_sub_epi32(products, offset_times_sum(format, x + b));
     }
     total = qk_add_block8(format, products, block.d, block.m, x + b, total);
   }
@@ -359,14 +382,20 @@ QK_INLINE QK_AVX2 void matmul_x16(qk_format format, const uint8_t *weights, size
     zeros(rows, tokens, y, y_stride);
     return;
   }
+  // A few tiles cost less than a panel: one, if signs are taken off and on for each, three where products are cheap.
+  const size_t most = TOKENS * (QK_VNNI ? 3 : format == QK_Q8_0 ? 1 : 2);
+  const size_t run = tokens <= TOKENS ? blocks : PANEL_BLOCKS;
   for (size_t r = 0; r < rows; r += QK_GROUP) {
     const size_t count = rows - r < QK_GROUP ? rows - r : QK_GROUP;
-    const source s = {0, weights + r * row_bytes};
-    if (tokens <= TOKENS) {
-      tiles(format, GROUP, s, blocks, x, x_stride, tokens, y + r, y_stride, 1, count);
-    } else {
-      many_tokens(format, GROUP, s.group, row_bytes, count, blocks, x, x_stride, tokens, y + r,
-                  y_stride);
+    const uint8_t *group = weights + r * row_bytes;
+    if (tokens > most) {
+      many_tokens(format, GROUP, group, row_bytes, count, blocks, x, x_stride, tokens, y + r, y_stride);
+      continue;
+    }
+    for (size_t start = 0; start < blocks; start += run) {
+      const size_t filled = blocks - start < run ? blocks - start : run;
+      const source s = {0, group + start * QK_GROUP * qk_block_bytes(format)};
+      tiles(format, GROUP, s, filled, x + start, x_stride, tokens, y + r, y_stride, start == 0, count);
     }
   }
 }
@@ -380,51 +409,83 @@ QK_INLINE QK_AVX2 __m256i k_word(const uint8_t *block, int w, int h) {
 }
 
 QK_INLINE QK_AVX2 qk_head8 k_head(const uint8_t *block, int h) {
+  const qk_rows8 half = qk_half_group(block, h);
   qk_head8 head;
-  QK_UNROLL for (int w = 0; w < 4; w++) { head.w[w] = k_word(block, w, h); }
-  head.d = qk_low_halves(head.w[0]);
-  head.m = _mm256_xor_ps(qk_high_halves(head.w[0]), _mm256_set1_ps(-0.0f));
+  qk_head_scales6(&half, 0, &head);
   return head;
 }
 
-// 16 rows times one token: the codes of two parts lie in the halves of the same bytes.
-QK_INLINE QK_AVX2 void k_one_token(const uint8_t *group, size_t blocks, const qk_a8_block *x, float *y,
-                                   size_t count) {
-  __m256 totals[HALVES] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
-  for (size_t b = 0; b < blocks; b++, group += Q4_K_BYTES, x += PARTS) {
-    const qk_head8 head[HALVES] = {k_head(group, 0), k_head(group, 1)};
-    QK_UNROLL for (int i = 0; i < PARTS / 2; i++) {
-      qk_prefetch(group + (size_t)i * (Q4_K_BYTES / 4) + QK_AHEAD, Q4_K_BYTES / 4);
-      __m256i pairs[HALVES][2];
-      QK_UNROLL for (int g = 0; g < 8; g++) {
+// The products of 16 rows and some tokens with the parts first ... last - 1 of a quarter of a block, whose codes lie in the
+// lower and the upper halves of the same bytes.
+QK_INLINE QK_AVX2 void k_quarter(const int first, const int last, const int tokens, const uint8_t *words,
+                                 const qk_head8 head[HALVES], int quarter, const qk_a8_block *x,
+                                 size_t x_stride, __m256 totals[HALVES][TOKENS]) {
+  __m256i pairs[HALVES][2][TOKENS];
+  QK_UNROLL for (int g = 0; g < 8; g++) {
+    const __m256i word[HALVES] = {k_word(words, g, 0), k_word(words, g, 1)};
+    QK_UNROLL for (int p = first; p < last; p++) {
+      const __m256i code[HALVES] = {four_bits(word[0], p), four_bits(word[1], p)};
+      QK_UNROLL for (int t = 0; t < tokens; t++) {
+        const __m256i four = qk_four(x + (size_t)t * x_stride + p, g);
         QK_UNROLL for (int h = 0; h < HALVES; h++) {
-          const __m256i word = k_word(group, 4 + 8 * i + g, h);
-          QK_UNROLL for (int p = 0; p < 2; p++) {
-            const __m256i four = qk_four(x + 2 * i + p, g);
-            if (QK_VNNI) {
-              const __m256i sum = g == 0 ? _mm256_setzero_si256() : pairs[h][p];
-              pairs[h][p] = qk_dot_vnni(sum, four_bits(word, p), four);
-            } else {
-              const __m256i products = _mm256_maddubs_epi16(four_bits(word, p), four);
-              pairs[h][p] = g == 0 ? products : _mm256_add_epi16(pairs[h][p], products);
-            }
-            QK_IN_ORDER(pairs[h][p]);
+          __m256i *sum = &pairs[h][p][t];
+          if (QK_VNNI) {
+            *sum = qk_dot_vnni(g == 0 ? _mm256_setzero_si256() : *sum, code[h], four);
+          } else {
+            const __m256i products = _mm256_maddubs_epi16(code[h], four);
+            *sum = g == 0 ? products : _mm256_add_epi16(*sum, products);
           }
         }
-      }
-      QK_UNROLL for (int p = 0; p < 2; p++) {
-        QK_UNROLL for (int h = 0; h < HALVES; h++) {
-          qk_part8 part;
-          qk_apply_scales6(&head[h], 2 * i + p, &part);
-          const __m256i exact =
-              QK_VNNI ? pairs[h][p] : _mm256_madd_epi16(pairs[h][p], _mm256_set1_epi16(1));
-          totals[h] = qk_add_block8(QK_Q4_1, exact, part.d, part.m, x + 2 * i + p, totals[h]);
-        }
+        QK_UNROLL for (int h = 0; h < HALVES; h++) { QK_IN_ORDER(pairs[h][p][t]); }
       }
     }
   }
-  _mm256_maskstore_ps(y, qk_mask8(count), totals[0]);
-  _mm256_maskstore_ps(y + 8, qk_mask8(count > 8 ? count - 8 : 0), totals[1]);
+  QK_UNROLL for (int p = first; p < last; p++) {
+    QK_UNROLL for (int h = 0; h < HALVES; h++) {
+      qk_part8 part;
+      qk_apply_scales6(&head[h], 2 * quarter + p, &part);
+      QK_UNROLL for (int t = 0; t < tokens; t++) {
+        const __m256i sum = pairs[h][p][t];
+        const __m256i exact = QK_VNNI ? sum : _mm256_madd_epi16(sum, _mm256_set1_epi16(1));
+        totals[h][t] = qk_add_block8(QK_Q4_1, exact, part.d, part.m, x + (size_t)t * x_stride + p,
+                                     totals[h][t]);
+      }
+    }
+  }
+}
+
+// 16 rows times some tokens: one takes the parts that share bytes together, more have not the registers for it.
+QK_INLINE QK_AVX2 void k_tile(const int tokens, const uint8_t *group, size_t blocks, const qk_a8_block *x,
+                              size_t x_stride, float *y, size_t y_stride, int is_first, size_t count) {
+  __m256 totals[HALVES][TOKENS];
+  load_totals(tokens, y, y_stride, is_first, count, totals);
+  for (size_t b = 0; b < blocks; b++, group += Q4_K_BYTES) {
+    const qk_head8 head[HALVES] = {k_head(group, 0), k_head(group, 1)};
+    QK_UNROLL for (int i = 0; i < PARTS / 2; i++, x += 2) {
+      qk_prefetch_near(group + (size_t)i * (Q4_K_BYTES / 4) + QK_PARTS_AHEAD, Q4_K_BYTES / 4);
+      const uint8_t *words = group + 256 + 512 * (size_t)i;
+      if (tokens == 1) {
+        k_quarter(0, 2, tokens, words, head, i, x, x_stride, totals);
+      } else {
+        k_quarter(0, 1, tokens, words, head, i, x, x_stride, totals);
+        k_quarter(1, 2, tokens, words, head, i, x, x_stride, totals);
+      }
+    }
+  }
+  store_totals(tokens, y, y_stride, count, totals);
+}
+
+QK_INLINE QK_AVX2 void k_tiles(const uint8_t *group, size_t blocks, const qk_a8_block *x, size_t x_stride,
+                               size_t tokens, float *y, size_t y_stride, int is_first, size_t count) {
+  while (tokens > 0) {
+    const size_t step = next_tile(tokens);
+    if (step == 3) k_tile(3, group, blocks, x, x_stride, y, y_stride, is_first, count);
+    if (step == 2) k_tile(2, group, blocks, x, x_stride, y, y_stride, is_first, count);
+    if (step == 1) k_tile(1, group, blocks, x, x_stride, y, y_stride, is_first, count);
+    tokens -= step;
+    x += step * x_stride;
+    y += step * y_stride;
+  }
 }
 
 QK_INLINE QK_AVX2 void k_fill(panel *panel, const uint8_t *group, size_t blocks) {
@@ -454,17 +515,18 @@ QK_AVX2 void QK_TWIN(qk_q4_kx16_matmul_a8)(const void *weights, size_t row_bytes
     zeros(rows, tokens, y, y_stride);
     return;
   }
-  const size_t step = PANEL_BLOCKS / PARTS;
+  const size_t step = tokens <= TOKENS ? blocks : PANEL_BLOCKS / PARTS;
   for (size_t r = 0; r < rows; r += QK_GROUP) {
     const size_t count = rows - r < QK_GROUP ? rows - r : QK_GROUP;
     const uint8_t *group = (const uint8_t *)weights + r * row_bytes;
-    if (tokens == 1) {
-      k_one_token(group, blocks, x, y + r, count);
-      continue;
-    }
-    panel p;
     for (size_t start = 0; start < blocks; start += step) {
       const size_t filled = blocks - start < step ? blocks - start : step;
+      if (tokens <= 2 * TOKENS) {
+        k_tiles(group + start * Q4_K_BYTES, filled, x + start * PARTS, x_stride, tokens, y + r, y_stride,
+                start == 0, count);
+        continue;
+      }
+      panel p;
       k_fill(&p, group + start * Q4_K_BYTES, filled);
       tiles(QK_Q4_1, PANEL, (source){&p, 0}, filled * PARTS, x + start * PARTS, x_stride, tokens,
             y + r, y_stride, start == 0, count);

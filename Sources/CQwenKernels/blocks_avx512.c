@@ -147,7 +147,7 @@ QK_INLINE QK_AVX512 void group_matmul(qk_format format, qk_tile16 *const tiles[Q
     for (size_t start = 0; start < blocks; start += run) {
       const size_t filled = blocks - start < run ? blocks - start : run;
       const uint8_t *source = weights + r * row_bytes + start * bytes;
-      qk_pass16(tiles, source, source + 2 * QK_AHEAD, filled, x + start, x_stride, tokens, y + r,
+      qk_pass16(tiles, source, source + QK_AHEAD, filled, x + start, x_stride, tokens, y + r,
                 y_stride, start == 0, mask);
     }
   }

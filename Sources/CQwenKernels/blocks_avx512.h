@@ -62,8 +62,7 @@ QK_INLINE QK_AVX512 void qk_add_block16(qk_format format, const int tokens, cons
     const __m512 scale = _mm512_mul_ps(w->d, _mm512_set1_ps(a->scale));
     totals[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(exact), scale, totals[t]);
     if (format == QK_Q4_1) {
-      const __m512 sum = _mm512_set1_ps(a->scale * (float)a->sum);
-      totals[t] = _mm512_fmadd_ps(w->m, sum, totals[t]);
+      totals[t] = _mm512_fmadd_ps(w->m, _mm512_set1_ps(a->scaled_sum), totals[t]);
     }
   }
 }
@@ -151,22 +150,66 @@ QK_INLINE QK_AVX512 void qk_turn16(const uint8_t *first, size_t row_bytes, __m51
   out[3] = _mm512_unpackhi_epi64(b, d);
 }
 
+// 32 bytes of each of 16 rows as 8 words of every row: 16 loads, of which 8 fill half of a vector, and 24 shuffles.
+QK_INLINE QK_AVX512 void qk_turn32(const uint8_t *first, size_t row_bytes, __m512i out[8]) {
+  __m512i v[8];
+  QK_UNROLL for (int j = 0; j < 2; j++) {
+    QK_UNROLL for (int i = 0; i < 4; i++) {
+      const uint8_t *low = first + (size_t)i * row_bytes;
+      const __m256i upper = _mm256_loadu_si256((const __m256i *)(low + 4 * row_bytes));
+      v[4 * j + i] = _mm512_inserti64x4(
+          _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)low)), upper, 1);
+    }
+    first += 8 * row_bytes;
+    // Else the compiler keeps 16 pointers, most of them in memory.
+    __asm__("" : "+r"(first));
+  }
+  // Words w and w + 4 of rows 0 ... 3, then of rows 4 ... 7; likewise of rows 8 ... 15.
+  __m512i turned[2][4];
+  QK_UNROLL for (int j = 0; j < 2; j++) {
+    const __m512i a = _mm512_unpacklo_epi32(v[4 * j], v[4 * j + 1]);
+    const __m512i b = _mm512_unpackhi_epi32(v[4 * j], v[4 * j + 1]);
+    const __m512i c = _mm512_unpacklo_epi32(v[4 * j + 2], v[4 * j + 3]);
+    const __m512i d = _mm512_unpackhi_epi32(v[4 * j + 2], v[4 * j + 3]);
+    turned[j][0] = _mm512_unpacklo_epi64(a, c);
+    turned[j][1] = _mm512_unpackhi_epi64(a, c);
+    turned[j][2] = _mm512_unpacklo_epi64(b, d);
+    turned[j][3] = _mm512_unpackhi_epi64(b, d);
+  }
+  QK_UNROLL for (int w = 0; w < 4; w++) {
+    out[w] = _mm512_shuffle_i32x4(turned[0][w], turned[1][w], 0x88);
+    out[w + 4] = _mm512_shuffle_i32x4(turned[0][w], turned[1][w], 0xdd);
+  }
+}
+
+// When 4 * count bytes from byte `at` on of 16 rows are turned: fetches as many at `ahead`, and what comes soon of count
+// of the rows.
+QK_INLINE void qk_prefetch_turn(const uint8_t *first, const uint8_t *ahead, size_t row_bytes, size_t at,
+                                const int count, int is_near) {
+  if (is_near) {
+    qk_prefetch_near(ahead, 64 * (size_t)count);
+  } else {
+    qk_prefetch(ahead, 64 * (size_t)count);
+  }
+  const uint8_t *soon = first + 384 + at % 64 / 4 * row_bytes;
+  QK_UNROLL for (int r = 0; r < count; r++) { qk_prefetch_near(soon + (size_t)r * row_bytes, 1); }
+}
+
 // The next bytes (a multiple of 4, at least 16) of 16 rows. Fetches as many from the next 16 rows on, into the first-level
 // cache if these fit there, else into the second, and what comes soon of its own rows into the first; a few lines at a
 // time, since a burst finds all buffers taken. 16 streams of rows without that reach half the speed.
 QK_INLINE QK_AVX512 void qk_turn(const uint8_t *first, const uint8_t *ahead, size_t row_bytes,
                                  size_t bytes, __m512i *words) {
   const int is_near = row_bytes <= (24 << 10) / QK_GROUP;
-  for (size_t next = 0; next < bytes; next += 16) {
+  size_t next = 0;
+  for (; next + 32 <= bytes; next += 32) {
+    qk_prefetch_turn(first + next, ahead + QK_GROUP * next, row_bytes, next, 8, is_near);
+    qk_turn32(first + next, row_bytes, words + next / 4);
+  }
+  for (; next < bytes; next += 16) {
     // The last 16 overlap what is done.
     const size_t i = next + 16 <= bytes ? next : bytes - 16;
-    if (is_near) {
-      qk_prefetch_near(ahead + QK_GROUP * i, QK_GROUP * 16);
-    } else {
-      qk_prefetch(ahead + QK_GROUP * i, QK_GROUP * 16);
-    }
-    const uint8_t *soon = first + i + 384 + i % 64 / 4 * row_bytes;
-    QK_UNROLL for (int r = 0; r < 4; r++) { qk_prefetch_near(soon + (size_t)r * row_bytes, 1); }
+    qk_prefetch_turn(first + i, ahead + QK_GROUP * i, row_bytes, i, 4, is_near);
     qk_turn16(first + i, row_bytes, words + i / 4);
   }
 }

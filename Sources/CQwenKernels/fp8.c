@@ -3,17 +3,17 @@
 //
 // Sum shape of a row times a token: lane l of 8 adds the products of a block's elements l, l + 8, ... fused and in
 // rising order; times the block's float, fused, that is added to lane l of the row, block after block; then lanes
-// are added as in the other float products.
+// are added as in the other float products. Powers of two move (fp8.h), which rounds nothing.
 #include "fp8.h"
 #include "lanes.h"
 
-// The number, 2^8 too small.
+// The number, 2^120 too small.
 static float small_number(uint8_t bits) {
   if ((bits & 0x7f) == 0x7f) {
     return qk_float_of(0x7fc00000);
   }
-  // The bits of a half but for the bias, which differs by 8.
-  return qk_half_to_float((uint16_t)((bits & 0x80) << 8 | (bits & 0x7f) << 7));
+  // The bits of a float but for the bias, which differs by 120.
+  return qk_float_of((uint32_t)(bits & 0x80) << 24 | (uint32_t)(bits & 0x7f) << 20);
 }
 
 static float scale_of(const uint8_t *block) {
@@ -26,7 +26,7 @@ void qk_fp8_decode(const void *source, float *values, size_t count) {
   const uint8_t *block = source;
   for (size_t b = 0; b < count / QK_FP8_BLOCK; b++, block += QK_FP8_BYTES) {
     for (size_t k = 0; k < QK_FP8_BLOCK; k++, values++) {
-      *values = small_number(block[4 + k]) * 256 * scale_of(block);
+      *values = small_number(block[4 + k]) * 0x1p120f * scale_of(block);
     }
   }
 }
@@ -36,10 +36,10 @@ static float row_product(const uint8_t *row, const float *x, size_t blocks) {
   for (size_t b = 0; b < blocks; b++, row += QK_FP8_BYTES) {
     float sums[8] = {0};
     for (size_t k = 0; k < QK_FP8_BLOCK; k++, x++) {
-      sums[k % 8] = fmaf(small_number(row[4 + k]), *x, sums[k % 8]);
+      sums[k % 8] = fmaf(small_number(row[4 + k]), QK_FP8_LIFT * *x, sums[k % 8]);
     }
     for (size_t l = 0; l < 8; l++) {
-      totals[l] = fmaf(sums[l], 256 * scale_of(row), totals[l]);
+      totals[l] = fmaf(sums[l], QK_FP8_REST * scale_of(row), totals[l]);
     }
   }
   return qk_sum_lanes(totals);

@@ -4,6 +4,11 @@
 
 #include "twins.h"
 
+// A byte's bits, moved, are those of a float 2^120 too small: subnormal ones, too. That no product of it and an activation
+// is so small that bits get lost, activations are multiplied by the first of these and sums by the second.
+#define QK_FP8_LIFT 0x1p60f
+#define QK_FP8_REST 0x1p60f
+
 enum { QK_FP8_BLOCK = 128, QK_FP8_BYTES = 132 };
 
 #if QK_X86

@@ -1,5 +1,6 @@
 // Rows of LLM.int8(): a float with the largest magnitude of the row, then signed bytes q. The value is
 // q largest / 127, rounded as bitsandbytes does: first the product with q, then with 1/127.
+#include "a8.h"
 #include "encode.h"
 #include "parts.h"
 
@@ -123,13 +124,8 @@ static QK_AVX2 void quantize_avx2(const float *x, qk_a8_block *blocks, uint32_t 
       q[i] = _mm256_max_epi32(_mm256_min_epi32(code, most_code),
                               _mm256_sub_epi32(_mm256_setzero_si256(), most_code));
     }
-    const __m256i sums =
-        _mm256_add_epi32(_mm256_add_epi32(q[0], q[1]), _mm256_add_epi32(q[2], q[3]));
-    __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
-    sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
-    sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1));
     block->scale = largest * inverse_127;
-    block->sum = _mm_cvtsi128_si32(sum);
+    qk_a8_set_sums8(block, _mm256_add_epi32(q[0], q[1]), _mm256_add_epi32(q[2], q[3]));
     const __m256i bytes =
         _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));
     _mm256_storeu_si256((__m256i *)block->values, _mm256_permutevar8x32_epi32(bytes, order));
@@ -162,24 +158,27 @@ void qk_int8_quantize(const float *x, qk_a8_block *blocks, uint32_t *outliers, s
   for (size_t b = 0; b < count / 32; b++) {
     qk_a8_block *block = blocks + b;
     block->scale = largest * inverse_127;
-    block->sum = 0;
+    int32_t sums[2] = {0, 0};
     for (size_t k = 0; k < 32; k++) {
       const float half = qk_half_to_float(qk_float_to_half(x[32 * b + k]));
       const float value = outliers[b] >> k & 1 ? 0 : half * factor;
       const int is_code = fabsf(value) <= 127.5f;
       const int32_t q = is_code ? (int32_t)(qk_bits_of(value + 0x1.8p23f) - 0x4b400000) : 0;
       block->values[k] = (int8_t)(q > 127 ? 127 : q < -127 ? -127 : q);
-      block->sum += block->values[k];
+      sums[k / 16] += block->values[k];
     }
+    qk_a8_set_sums(block, sums[0], sums[1]);
   }
 }
 
 void qk_int8_clear(qk_a8_block *block, uint32_t places) {
+  int32_t sums[2] = {block->halves[0], block->halves[1]};
   for (uint32_t left = places; left != 0; left &= left - 1) {
     const int k = __builtin_ctz(left);
-    block->sum -= block->values[k];
+    sums[k / 16] -= block->values[k];
     block->values[k] = 0;
   }
+  qk_a8_set_sums(block, sums[0], sums[1]);
 }
 
 void qk_int8_add_outliers(const void *weights, size_t row_bytes, size_t rows, size_t columns,

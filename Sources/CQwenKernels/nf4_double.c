@@ -67,11 +67,9 @@ QK_INLINE QK_AVX2 __m256 factor8(const qk_rows8 *rows, size_t blocks, size_t blo
 }
 
 QK_INLINE QK_AVX2 void head8(const qk_rows8 *rows, size_t blocks, size_t block, qk_head8 *head) {
-  const __m256i codes = qk_bytes8(rows, head_bytes(blocks) + block * BYTES);
-  int32_t code[8];
+  const size_t offset = head_bytes(blocks) + block * BYTES;
   float number[8];
-  _mm256_storeu_si256((__m256i *)code, codes);
-  QK_UNROLL for (int r = 0; r < 8; r++) { number[r] = qk_dynamic8[code[r]]; }
+  QK_UNROLL for (int r = 0; r < 8; r++) { number[r] = qk_dynamic8[*qk_byte_of(rows, offset, r)]; }
   const __m256 scaled = _mm256_mul_ps(_mm256_loadu_ps(number), factor8(rows, blocks, block));
   const __m256 largest = _mm256_add_ps(scaled, qk_floats8(rows, 0));
   head->d = _mm256_mul_ps(largest, _mm256_set1_ps(qk_nf4_table.inverse));
@@ -123,7 +121,7 @@ static void gather(const uint8_t *group, size_t blocks, size_t block, size_t r, 
   qk_gather_row(block_of, from, block, r, row + head_bytes(1));
 }
 
-QK_INTERLEAVED_PARTS(nf4_double)
+QK_INTERLEAVED_PARTS(nf4_double, place, 0)
 
 void qk_nf4_largest(const float *values, float *largest, size_t count) {
   for (size_t b = 0; b < count / 64; b++) {

@@ -11,7 +11,8 @@
 
 #if QK_X86
 
-enum { QK_AHEAD = 4 << 10 };
+// How far ahead groups of blocks of 32 are fetched, to the first-level cache: measured, not derived.
+enum { QK_AHEAD = 8 << 10 };
 
 // Known when compiled wherever it is a parameter.
 typedef enum { QK_Q4_0, QK_Q4_1, QK_Q8_0 } qk_format;
@@ -100,7 +101,7 @@ QK_INLINE void qk_prefetch_block8(qk_format format, const uint8_t *ahead, size_t
 // Fetches a block of 16 interleaved rows that is needed later.
 QK_INLINE void qk_prefetch_group(qk_format format, const uint8_t *group, size_t b) {
   const size_t bytes = 16 * qk_block_bytes(format);
-  qk_prefetch(group + b * bytes + QK_AHEAD, bytes);
+  qk_prefetch_near(group + b * bytes + QK_AHEAD, bytes);
 }
 
 // 4 activations, repeated for every row.
@@ -123,7 +124,7 @@ QK_INLINE QK_AVX2 __m256 qk_add_block8(qk_format format, __m256i products, __m25
   const __m256 scale = _mm256_mul_ps(d, _mm256_set1_ps(x->scale));
   total = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products), scale, total);
   if (format == QK_Q4_1) {
-    total = _mm256_fmadd_ps(m, _mm256_set1_ps(x->scale * (float)x->sum), total);
+    total = _mm256_fmadd_ps(m, _mm256_set1_ps(x->scaled_sum), total);
   }
   return total;
 }

@@ -54,6 +54,9 @@ typedef struct {
   int high_bits, high_shift;
   size_t word; // 4 bytes: bit k is bit 4 of code k
   int has_word;
+  // Of groups only: 24 bytes at low, 12 for each half. Three words there have codes 0 ... 11 of the half in their lower 6
+  // bits; the upper 2 are those of codes 12 ... 15, lowest first.
+  int is_shared;
 } qk_place;
 
 typedef qk_place qk_place_of(size_t blocks, size_t block, int part);

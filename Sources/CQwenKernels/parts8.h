@@ -16,9 +16,9 @@ typedef struct {
   int half;
 } qk_rows8;
 
-// How far ahead groups are fetched, to the first-level cache: measured, not derived. 4 KiB to the second level, which is
-// right for blocks of 32, is too little: the more work a byte is, the fewer bytes does the processor see by itself.
-enum { QK_PARTS_AHEAD = 8 << 10 };
+// How far ahead groups are fetched, to the first-level cache: measured, not derived. More than blocks of 32 want: the more
+// work a byte is, the fewer bytes does the processor see by itself.
+enum { QK_PARTS_AHEAD = 12 << 10 };
 
 // Fetches the cache lines that begin within count bytes, up to one too many: some are asked for twice, which helps,
 // since what is asked for while all buffers are taken is dropped.
@@ -27,6 +27,9 @@ QK_INLINE void qk_prefetch_parts(const uint8_t *source, size_t count) {
     _mm_prefetch((const char *)source + i, _MM_HINT_T0);
   }
 }
+
+// 16 bytes, for the shuffles of both halves of a vector.
+QK_INLINE QK_AVX2 __m256i qk_twice(__m128i bytes) { return _mm256_broadcastsi128_si256(bytes); }
 
 // What a format reads once for a block of 8 rows: each fills and reads what it likes.
 typedef struct {
@@ -66,6 +69,11 @@ QK_INLINE QK_AVX2 __m256i qk_words8(const qk_rows8 *rows, size_t offset) {
   int32_t w[8];
   QK_UNROLL for (int r = 0; r < 8; r++) { memcpy(w + r, rows->row[r] + offset, 4); }
   return _mm256_setr_epi32(w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7]);
+}
+
+// The byte of row r at this offset; of a group, where a unit of one byte is.
+QK_INLINE const uint8_t *qk_byte_of(const qk_rows8 *rows, size_t offset, int r) {
+  return rows->is_group ? rows->group + 16 * offset + 8 * rows->half + r : rows->row[r] + offset;
 }
 
 // The byte of each row at this offset, which 3 more follow; of a group, where a unit of one byte is.
@@ -112,6 +120,28 @@ QK_INLINE QK_AVX2 __m256 qk_high_halves(__m256i words) {
   return qk_low_halves(_mm256_srli_epi32(words, 16));
 }
 
+// The half-precision numbers in the lower and in the upper halves of 8 words.
+QK_INLINE QK_AVX2 void qk_both_halves(__m256i words, __m256 *low, __m256 *high) {
+  const __m256i apart = _mm256_shuffle_epi8(
+      words, qk_twice(_mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15)));
+  const __m256i order = _mm256_permute4x64_epi64(apart, 0xd8);
+  *low = _mm256_cvtph_ps(_mm256_castsi256_si128(order));
+  *high = _mm256_cvtph_ps(_mm256_extracti128_si256(order, 1));
+}
+
+// Byte i of each word.
+QK_INLINE QK_AVX2 __m256i qk_byte8(__m256i words, int i) {
+  if (i == 0) {
+    return _mm256_and_si256(words, _mm256_set1_epi32(255));
+  }
+  if (i == 3) {
+    return _mm256_srli_epi32(words, 24);
+  }
+  const int none = -256;
+  return _mm256_shuffle_epi8(
+      words, qk_twice(_mm_setr_epi32(none | i, none | (i + 4), none | (i + 8), none | (i + 12))));
+}
+
 // Bit 4g + j of each row's word as `value` in byte j.
 QK_INLINE QK_AVX2 __m256i qk_bits8(__m256i words, int g, uint8_t value) {
   const int byte = g / 2;
@@ -148,7 +178,22 @@ QK_INLINE QK_AVX2 __m256i qk_code8(qk_place at, __m256i low, __m256i high, __m25
   return at.is_biased ? _mm256_xor_si256(code, _mm256_set1_epi8(-128)) : code;
 }
 
+// Codes 4g ... 4g + 3 of a shared place of a group.
+QK_INLINE QK_AVX2 __m256i qk_shared_code8(const qk_rows8 *rows, qk_place at, int g) {
+  const size_t from = at.low + (size_t)(g / 4 * 12);
+  if (g % 4 < 3) {
+    return qk_moved8(qk_words8(rows, from + (size_t)(g % 4 * 4)), 0, 63);
+  }
+  const __m256i code = qk_moved8(qk_words8(rows, from), -6, 3);
+  return _mm256_or_si256(_mm256_or_si256(code, qk_moved8(qk_words8(rows, from + 4), -4, 12)),
+                         qk_moved8(qk_words8(rows, from + 8), -2, 48));
+}
+
 QK_INLINE QK_AVX2 void qk_codes8(const qk_rows8 *rows, qk_place at, __m256i q[8]) {
+  if (at.is_shared) {
+    QK_UNROLL for (int g = 0; g < 8; g++) { q[g] = qk_shared_code8(rows, at, g); }
+    return;
+  }
   __m256i low[8];
   __m256i high[8];
   qk_four_words8(rows, at.low, low);
@@ -166,9 +211,6 @@ QK_INLINE QK_AVX2 void qk_codes8(const qk_rows8 *rows, qk_place at, __m256i q[8]
   }
 }
 
-// 16 bytes, for the shuffles of both halves of a vector.
-QK_INLINE QK_AVX2 __m256i qk_twice(__m128i bytes) { return _mm256_broadcastsi128_si256(bytes); }
-
 QK_INLINE QK_AVX2 __m256i qk_look_up(const int8_t table[16], __m256i codes) {
   return _mm256_shuffle_epi8(qk_twice(_mm_loadu_si128((const __m128i *)table)), codes);
 }
@@ -184,28 +226,13 @@ QK_INLINE QK_AVX2 __m128i qk_bytes_of(const int16_t wide[16], int is_high) {
   return _mm_packus_epi16(_mm_and_si128(first, byte), _mm_and_si128(last, byte));
 }
 
-// Sums of the first and of the last 16 activations.
-typedef struct {
-  int32_t first, last;
-} qk_half_sums;
-
-QK_INLINE QK_AVX2 qk_half_sums qk_sums_of(const qk_a8_block *x) {
-  const __m128i bytes = _mm_loadu_si128((const __m128i *)x->values);
-  const __m128i lifted = _mm_xor_si128(bytes, _mm_set1_epi8(-128));
-  const __m128i sums = _mm_sad_epu8(lifted, _mm_setzero_si128());
-  const int32_t first =
-      _mm_cvtsi128_si32(sums) + _mm_extract_epi16(sums, 4) - 16 * 128;
-  return (qk_half_sums){first, x->sum - first};
-}
-
 // What the integer sums of the halves of a part, or the first of two that are added, begin with: `offset` times the
 // activations taken off.
 QK_INLINE QK_AVX2 void qk_starts8(qk_traits traits, int32_t offset, const qk_a8_block *x,
                                   __m256i starts[2]) {
   if (traits.has_halves && offset != 0) {
-    const qk_half_sums sums = qk_sums_of(x);
-    starts[0] = _mm256_set1_epi32(-offset * sums.first);
-    starts[1] = _mm256_set1_epi32(-offset * sums.last);
+    starts[0] = _mm256_set1_epi32(-offset * x->halves[0]);
+    starts[1] = _mm256_set1_epi32(-offset * x->halves[1]);
   } else {
     starts[0] = _mm256_set1_epi32(-offset * x->sum);
     starts[1] = _mm256_setzero_si256();
@@ -228,13 +255,12 @@ QK_INLINE QK_AVX2 __m256 qk_scale_part8(qk_traits traits, const qk_part8 *p, con
   const __m256 scale = _mm256_set1_ps(x->scale);
   total = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products), _mm256_mul_ps(p->d, scale), total);
   if (traits.has_minimum_halves) {
-    const qk_half_sums sums = qk_sums_of(x);
     const __m256i sum =
-        _mm256_add_epi32(_mm256_mullo_epi32(p->o[0], _mm256_set1_epi32(sums.first)),
-                         _mm256_mullo_epi32(p->o[1], _mm256_set1_epi32(sums.last)));
+        _mm256_add_epi32(_mm256_mullo_epi32(p->o[0], _mm256_set1_epi32(x->halves[0])),
+                         _mm256_mullo_epi32(p->o[1], _mm256_set1_epi32(x->halves[1])));
     total = _mm256_fmadd_ps(p->m, _mm256_mul_ps(scale, _mm256_cvtepi32_ps(sum)), total);
   } else if (traits.has_minimum) {
-    total = _mm256_fmadd_ps(p->m, _mm256_set1_ps(x->scale * (float)x->sum), total);
+    total = _mm256_fmadd_ps(p->m, _mm256_set1_ps(x->scaled_sum), total);
   }
   return total;
 }

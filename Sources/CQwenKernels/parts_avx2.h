@@ -9,7 +9,7 @@
 
 #if QK_X86
 
-enum { QK_PANEL_PARTS = 16, QK_PANEL_TOKENS2 = 4 };
+enum { QK_PANEL_PARTS = 16, QK_PANEL_TOKENS2 = 4, QK_GROUP_TOKENS2 = 2 };
 
 typedef struct {
   qk_part8 parts[QK_PANEL_PARTS];
@@ -66,6 +66,15 @@ QK_INLINE QK_AVX2 void qk_entries2(qk_traits traits, qk_part8 *part) {
   }
 }
 
+// The sums of neighbours, those of each half of a first and then of b: what vphaddd does, in half of its time.
+QK_INLINE QK_AVX2 __m256i qk_add_pairs2(__m256i a, __m256i b) {
+  const __m256 first = _mm256_castsi256_ps(a), last = _mm256_castsi256_ps(b);
+  __m256i even = _mm256_castps_si256(_mm256_shuffle_ps(first, last, 0x88));
+  // Else the compiler makes that instruction of it.
+  __asm__("" : "+x"(even));
+  return _mm256_add_epi32(even, _mm256_castps_si256(_mm256_shuffle_ps(first, last, 0xdd)));
+}
+
 // The exact products of 8 rows and 32 wide codes. Sums of columns 0, 1 and 2, 3 of a row lie side by side until the
 // end.
 QK_INLINE QK_AVX2 __m256i qk_wide_products2(const qk_part8 *p, const qk_x2 *x) {
@@ -76,7 +85,7 @@ QK_INLINE QK_AVX2 __m256i qk_wide_products2(const qk_part8 *p, const qk_x2 *x) {
     outer = _mm256_add_epi32(outer, _mm256_madd_epi16(p->q[g], four));
     inner = _mm256_add_epi32(inner, _mm256_madd_epi16(p->low[g], four));
   }
-  return _mm256_hadd_epi32(outer, inner);
+  return qk_add_pairs2(outer, inner);
 }
 
 // Adds the products of codes in vectors first ... last - 1 of 8 rows and one token to sum.
@@ -168,6 +177,9 @@ typedef struct {
 
 // The codes of columns 4g ... 4g + 3 of half a group.
 QK_INLINE QK_AVX2 __m256i qk_group_code2(const qk_rows8 *rows, qk_place at, int g) {
+  if (at.is_shared) {
+    return qk_shared_code8(rows, at, g);
+  }
   const size_t word = 4 * (size_t)(at.is_split ? g % 4 : g);
   const __m256i low = qk_words8(rows, at.low + word);
   const __m256i high = at.high_bits > 0 ? qk_words8(rows, at.high + word) : low;
@@ -188,17 +200,6 @@ QK_INLINE QK_AVX2 void qk_add_codes2(qk_traits traits, __m256i code, __m256i fou
     return;
   }
   const __m256i ones = _mm256_set1_epi16(1);
-  if (traits.codes == QK_CODES_WIDE) {
-    const __m256i low = _mm256_shuffle_epi8(qk_twice(qk_bytes_of(traits.wide, 0)), code);
-    const __m256i high = _mm256_shuffle_epi8(qk_twice(qk_bytes_of(traits.wide, 1)), code);
-    const __m256i outer = _mm256_madd_epi16(_mm256_unpacklo_epi8(low, high), four);
-    const __m256i inner = _mm256_madd_epi16(_mm256_unpackhi_epi8(low, high), four);
-    sums->sum[0] = _mm256_add_epi32(sums->sum[0], outer);
-    sums->sum[1] = _mm256_add_epi32(sums->sum[1], inner);
-    QK_HOLD(sums->sum[0]);
-    QK_HOLD(sums->sum[1]);
-    return;
-  }
   if (traits.codes == QK_CODES_SIGNED) {
     const __m256i q = traits.table ? qk_look_up(traits.table, code) : code;
     const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(q), _mm256_sign_epi8(four, q));
@@ -218,6 +219,27 @@ QK_INLINE QK_AVX2 void qk_add_codes2(qk_traits traits, __m256i code, __m256i fou
   }
 }
 
+// Multiplies the wide codes that columns 4g ... 4g + 3 and those 16 later have in the halves of each byte with some
+// tokens, and adds. Sums of columns 0, 1 and 2, 3 of a row lie side by side until the end.
+QK_INLINE QK_AVX2 void qk_add_wide2(qk_traits traits, const int tokens, __m256i word, int g,
+                                    const qk_x2 x[QK_GROUP_TOKENS2], qk_sums2 sums[QK_GROUP_TOKENS2]) {
+  const __m256i mask = _mm256_set1_epi8(15);
+  QK_UNROLL for (int j = 0; j < 2; j++) {
+    const __m256i code = _mm256_and_si256(j == 0 ? word : _mm256_srli_epi16(word, 4), mask);
+    const __m256i low = _mm256_shuffle_epi8(qk_twice(qk_bytes_of(traits.wide, 0)), code);
+    const __m256i high = _mm256_shuffle_epi8(qk_twice(qk_bytes_of(traits.wide, 1)), code);
+    const __m256i entries[2] = {_mm256_unpacklo_epi8(low, high), _mm256_unpackhi_epi8(low, high)};
+    QK_UNROLL for (int t = 0; t < tokens; t++) {
+      const __m256i four = qk_wide_four2(x + t, g + 4 * j);
+      QK_UNROLL for (int i = 0; i < 2; i++) {
+        __m256i *sum = &sums[t].sum[i];
+        *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(entries[i], four));
+        QK_HOLD(*sum);
+      }
+    }
+  }
+}
+
 QK_INLINE QK_AVX2 void qk_begin2(qk_traits traits, const qk_a8_block *x, qk_sums2 *sums) {
   const int is_wide = traits.codes == QK_CODES_WIDE;
   const int32_t offset = traits.is_vnni ? qk_offset_of(traits) : traits.offset;
@@ -229,23 +251,52 @@ QK_INLINE QK_AVX2 void qk_begin2(qk_traits traits, const qk_a8_block *x, qk_sums
 
 // Leaves two sums that add up to the products of the part, or those of its halves.
 QK_INLINE QK_AVX2 void qk_end2(qk_traits traits, qk_sums2 *sums) {
-  if (traits.codes != QK_CODES_WIDE) {
-    return;
+  if (traits.codes == QK_CODES_WIDE) {
+    sums->sum[0] = traits.is_vnni ? qk_wide_sum8(sums->sum[0], sums->sum[1])
+                                  : qk_add_pairs2(sums->sum[0], sums->sum[1]);
+    sums->sum[1] = _mm256_setzero_si256();
   }
-  sums->sum[0] = traits.is_vnni ? qk_wide_sum8(sums->sum[0], sums->sum[1])
-                                : _mm256_hadd_epi32(sums->sum[0], sums->sum[1]);
-  sums->sum[1] = _mm256_setzero_si256();
 }
 
-// A group of 16 rows times one token. Codes are multiplied as they are loaded, and held in that order: 16 registers
-// are few.
-QK_INLINE QK_AVX2 void qk_group_token2(qk_traits traits, qk_place_of *place, qk_head_of8 *head8,
-                                       qk_factors_of8 *factors8, const uint8_t *group, size_t count,
-                                       size_t blocks, const qk_a8_block *x, float *y) {
+// The sums of one part of half a group and a few tokens, or of the whole. Codes are multiplied as they are loaded, and held
+// in that order: 16 registers are few.
+QK_INLINE QK_AVX2 void qk_group_part2(qk_traits traits, const int tokens, const qk_rows8 rows[2],
+                                      const int first, const int last, qk_place at,
+                                      const qk_x2 x[QK_GROUP_TOKENS2],
+                                      qk_sums2 sums[2][QK_GROUP_TOKENS2]) {
+  QK_UNROLL for (int h = first; h < last; h++) {
+    QK_UNROLL for (int t = 0; t < tokens; t++) { qk_begin2(traits, x[t].x, &sums[h][t]); }
+  }
+  if (qk_takes_words2(traits)) {
+    QK_UNROLL for (int g = 0; g < 4; g++) {
+      QK_UNROLL for (int h = first; h < last; h++) {
+        const __m256i word = qk_words8(rows + h, at.low + 4 * (size_t)g);
+        qk_add_wide2(traits, tokens, word, g, x, sums[h]);
+      }
+    }
+    return;
+  }
+  QK_UNROLL for (int g = 0; g < 8; g++) {
+    __m256i four[QK_GROUP_TOKENS2];
+    QK_UNROLL for (int t = 0; t < tokens; t++) { four[t] = qk_four(x[t].x, g); }
+    QK_UNROLL for (int h = first; h < last; h++) {
+      const __m256i code = qk_group_code2(rows + h, at, g);
+      QK_UNROLL for (int t = 0; t < tokens; t++) {
+        qk_add_codes2(traits, code, four[t], g, &sums[h][t]);
+      }
+    }
+  }
+}
+
+// A group of 16 rows times a few tokens.
+QK_INLINE QK_AVX2 void qk_group_tokens2(qk_traits traits, const int tokens, qk_place_of *place,
+                                        qk_head_of8 *head8, qk_factors_of8 *factors8,
+                                        const uint8_t *group, size_t count, size_t blocks,
+                                        const qk_a8_block *x, size_t x_stride, float *y, size_t y_stride) {
   const qk_rows8 rows[2] = {qk_half_group(group, 0), qk_half_group(group, 1)};
   const size_t share = 16 * traits.bytes / (size_t)traits.parts;
-  const int takes_words = qk_takes_words2(traits);
-  __m256 totals[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+  __m256 totals[2][QK_GROUP_TOKENS2];
+  QK_UNROLL for (int t = 0; t < tokens; t++) { totals[0][t] = totals[1][t] = _mm256_setzero_ps(); }
   const uint8_t *ahead = group + QK_PARTS_AHEAD;
   for (size_t b = 0; b < blocks; b++) {
     qk_head8 head[2];
@@ -253,30 +304,38 @@ QK_INLINE QK_AVX2 void qk_group_token2(qk_traits traits, qk_place_of *place, qk_
     QK_UNROLL for (int p = 0; p < traits.parts; p++, ahead += share, x++) {
       qk_prefetch_parts(ahead, share);
       const qk_place at = place(blocks, b, p);
-      qk_x2 wide_x;
-      qk_widen2(traits, x, &wide_x);
-      if (takes_words) {
-        // Seen through the stores, the compiler would make shuffles of the broadcasts that loads do for nothing.
-        __asm__ volatile("" : : "r"(wide_x.wide) : "memory");
-      }
-      qk_sums2 sums[2];
-      QK_UNROLL for (int h = 0; h < 2; h++) { qk_begin2(traits, x, sums + h); }
-      QK_UNROLL for (int g = 0; g < 8; g++) {
-        const __m256i four = takes_words ? qk_wide_four2(&wide_x, g) : qk_four(x, g);
-        QK_UNROLL for (int h = 0; h < 2; h++) {
-          qk_add_codes2(traits, qk_group_code2(rows + h, at, g), four, g, sums + h);
+      qk_x2 each[QK_GROUP_TOKENS2];
+      QK_UNROLL for (int t = 0; t < tokens; t++) {
+        qk_widen2(traits, x + (size_t)t * x_stride, each + t);
+        if (qk_takes_words2(traits)) {
+          // Seen through the stores, the compiler would make shuffles of the broadcasts that loads do for nothing.
+          __asm__ volatile("" : : "r"(each[t].wide) : "memory");
         }
+      }
+      qk_sums2 sums[2][QK_GROUP_TOKENS2];
+      if (tokens == 1) {
+        qk_group_part2(traits, tokens, rows, 0, 2, at, each, sums);
+      } else {
+        // For both halves at once there are too few registers.
+        qk_group_part2(traits, tokens, rows, 0, 1, at, each, sums);
+        qk_group_part2(traits, tokens, rows, 1, 2, at, each, sums);
       }
       QK_UNROLL for (int h = 0; h < 2; h++) {
         qk_part8 part;
         factors8(head + h, p, &part);
-        qk_end2(traits, sums + h);
-        totals[h] = qk_scale_part8(traits, &part, x, sums[h].sum[0], sums[h].sum[1], totals[h]);
+        QK_UNROLL for (int t = 0; t < tokens; t++) {
+          qk_sums2 *sum = &sums[h][t];
+          qk_end2(traits, sum);
+          totals[h][t] = qk_scale_part8(traits, &part, x + (size_t)t * x_stride, sum->sum[0], sum->sum[1],
+                                        totals[h][t]);
+        }
       }
     }
   }
-  _mm256_maskstore_ps(y, qk_mask8(count), totals[0]);
-  _mm256_maskstore_ps(y + 8, qk_mask8(count > 8 ? count - 8 : 0), totals[1]);
+  QK_UNROLL for (int t = 0; t < tokens; t++) {
+    _mm256_maskstore_ps(y + (size_t)t * y_stride, qk_mask8(count), totals[0][t]);
+    _mm256_maskstore_ps(y + (size_t)t * y_stride + 8, qk_mask8(count > 8 ? count - 8 : 0), totals[1][t]);
+  }
 }
 
 // Adds the products of a panel and a few tokens to y, or stores them if it is the first panel.
@@ -362,9 +421,15 @@ QK_INLINE QK_AVX2 void qk_matmul_parts2(qk_traits traits, qk_place_of *place, qk
   }
 }
 
+// qk_group_tokens2 of a format and a number of tokens.
+typedef void qk_group_tile2(const uint8_t *group, size_t count, size_t blocks, const qk_a8_block *x,
+                            size_t x_stride, float *y, size_t y_stride);
+
 // The same of interleaved rows.
 QK_INLINE QK_AVX2 void qk_matmul_groups2(qk_traits traits, qk_place_of *place, qk_head_of8 *head8,
-                                         qk_factors_of8 *factors8, const uint8_t *weights,
+                                         qk_factors_of8 *factors8,
+                                         qk_group_tile2 *const tiles[QK_GROUP_TOKENS2],
+                                         const uint8_t *weights,
                                          size_t row_bytes, size_t rows, size_t columns,
                                          const qk_a8_block *x, size_t x_stride, size_t tokens,
                                          float *y, size_t y_stride) {
@@ -376,8 +441,12 @@ QK_INLINE QK_AVX2 void qk_matmul_groups2(qk_traits traits, qk_place_of *place, q
   for (size_t r = 0; r < rows; r += 16) {
     const size_t count = rows - r < 16 ? rows - r : 16;
     const uint8_t *group = weights + r * row_bytes;
-    if (tokens == 1) {
-      qk_group_token2(traits, place, head8, factors8, group, count, blocks, x, y + r);
+    if (tokens <= 2 * QK_GROUP_TOKENS2) {
+      // What the first tokens read the others find in a cache.
+      for (size_t t = 0; t < tokens; t += QK_GROUP_TOKENS2) {
+        tiles[t + 1 < tokens](group, count, blocks, x + t * x_stride, x_stride, y + t * y_stride + r,
+                              y_stride);
+      }
       continue;
     }
     for (size_t first = 0; first < count; first += 8) {
@@ -387,6 +456,26 @@ QK_INLINE QK_AVX2 void qk_matmul_groups2(qk_traits traits, qk_place_of *place, q
     }
   }
 }
+
+// Functions by themselves: in one, the compiler makes the constants of a loop anew in each turn of another.
+#define QK_GROUP_TILE2(name, tokens, traits, place)                                                 \
+  static __attribute__((noinline)) QK_AVX2 void name##_##tokens(                                    \
+      const uint8_t *group, size_t count, size_t blocks, const qk_a8_block *x, size_t x_stride,     \
+      float *y, size_t y_stride) {                                                                  \
+    qk_group_tokens2(traits, tokens, place, head8, factors8, group, count, blocks, x, x_stride, y,  \
+                     y_stride);                                                                     \
+  }
+
+#define QK_GROUPS_TWIN2(name, traits, place)                                                        \
+  QK_GROUP_TILE2(name, 1, traits, place)                                                            \
+  QK_GROUP_TILE2(name, 2, traits, place)                                                            \
+  static QK_AVX2 void name(const void *weights, size_t row_bytes, size_t rows, size_t columns,      \
+                           const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,          \
+                           size_t y_stride) {                                                       \
+    qk_group_tile2 *const tiles[QK_GROUP_TOKENS2] = {name##_1, name##_2};                           \
+    qk_matmul_groups2(traits, place, head8, factors8, tiles, weights, row_bytes, rows, columns, x,  \
+                      x_stride, tokens, y, y_stride);                                               \
+  }
 
 #endif
 #endif

@@ -62,8 +62,8 @@ QK_INLINE QK_AVX512 __m512i qk_four5(const qk_a8_block *x, int g) {
 
 // Adds the products of one part of 16 rows and one token, whose integers are in `first`, `last` and `fine`.
 QK_INLINE QK_AVX512 __m512 qk_scale_part16(qk_traits traits, const qk_part16 *p, const qk_a8_block *x,
-                                           qk_half_sums sums, __m512i first, __m512i last,
-                                           __m512i fine, __m512 total) {
+                                           __m512i first, __m512i last, __m512i fine,
+                                           __m512 total) {
   if (traits.has_halves) {
     first = _mm512_mullo_epi32(first, p->s[0]);
     last = _mm512_mullo_epi32(last, p->s[1]);
@@ -80,11 +80,11 @@ QK_INLINE QK_AVX512 __m512 qk_scale_part16(qk_traits traits, const qk_part16 *p,
   total = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products), _mm512_mul_ps(p->d, scale), total);
   if (traits.has_minimum_halves) {
     const __m512i sum =
-        _mm512_add_epi32(_mm512_mullo_epi32(p->o[0], _mm512_set1_epi32(sums.first)),
-                         _mm512_mullo_epi32(p->o[1], _mm512_set1_epi32(sums.last)));
+        _mm512_add_epi32(_mm512_mullo_epi32(p->o[0], _mm512_set1_epi32(x->halves[0])),
+                         _mm512_mullo_epi32(p->o[1], _mm512_set1_epi32(x->halves[1])));
     total = _mm512_fmadd_ps(p->m, _mm512_mul_ps(scale, _mm512_cvtepi32_ps(sum)), total);
   } else if (traits.has_minimum) {
-    total = _mm512_fmadd_ps(p->m, _mm512_set1_ps(x->scale * (float)x->sum), total);
+    total = _mm512_fmadd_ps(p->m, _mm512_set1_ps(x->scaled_sum), total);
   }
   return total;
 }
@@ -96,16 +96,11 @@ QK_INLINE QK_AVX512 void qk_add_part16(qk_traits traits, const int tokens, const
   const int32_t offset = qk_offset_of(traits);
   const int is_wide = traits.codes == QK_CODES_WIDE;
   const int32_t base = is_wide ? 0 : -offset;
-  const int needs_sums = traits.has_minimum_halves || (traits.has_halves && offset != 0);
   __m512i first[QK_PANEL_TOKENS5], last[QK_PANEL_TOKENS5], fine[QK_PANEL_TOKENS5];
-  qk_half_sums sums[QK_PANEL_TOKENS5] = {{0, 0}};
   QK_UNROLL for (int t = 0; t < tokens; t++) {
     const qk_a8_block *block = x + (size_t)t * x_stride;
-    if (needs_sums) {
-      sums[t] = qk_sums_of(block);
-    }
-    first[t] = _mm512_set1_epi32(base * (traits.has_halves ? sums[t].first : block->sum));
-    last[t] = _mm512_set1_epi32(traits.has_halves ? base * sums[t].last : 0);
+    first[t] = _mm512_set1_epi32(base * (traits.has_halves ? block->halves[0] : block->sum));
+    last[t] = _mm512_set1_epi32(traits.has_halves ? base * block->halves[1] : 0);
     fine[t] = _mm512_set1_epi32(is_wide ? -offset * block->sum : 0);
   }
   // With several tokens there are sums enough in flight; with one, halves are added apart.
@@ -124,8 +119,8 @@ QK_INLINE QK_AVX512 void qk_add_part16(qk_traits traits, const int tokens, const
     }
   }
   QK_UNROLL for (int t = 0; t < tokens; t++) {
-    totals[t] = qk_scale_part16(traits, p, x + (size_t)t * x_stride, sums[t], first[t], last[t],
-                                fine[t], totals[t]);
+    totals[t] = qk_scale_part16(traits, p, x + (size_t)t * x_stride, first[t], last[t], fine[t],
+                                totals[t]);
   }
 }
 
@@ -241,7 +236,7 @@ QK_INLINE QK_AVX512 void qk_matmul_parts5(qk_traits traits, qk_place_of *place, 
   }
 }
 
-#define QK_PARTS_TWIN(name, set, mark, body, traits)                                                \
+#define QK_PARTS_TWIN(name, set, mark, body, traits, place)                                         \
   static mark void name##_##set(const void *weights, size_t row_bytes, size_t rows, size_t columns, \
                                 const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,     \
                                 size_t y_stride) {                                                  \
@@ -250,9 +245,9 @@ QK_INLINE QK_AVX512 void qk_matmul_parts5(qk_traits traits, qk_place_of *place, 
   }
 
 #define QK_PARTS_TWINS(name)                                                                        \
-  QK_PARTS_TWIN(name, avx2, QK_AVX2, qk_matmul_parts2, traits)                                      \
-  QK_PARTS_TWIN(name, avxvnni, QK_AVX2, qk_matmul_parts2, qk_with_vnni(traits))                     \
-  QK_PARTS_TWIN(name, avx512, QK_AVX512, qk_matmul_parts5, traits)
+  QK_PARTS_TWIN(name, avx2, QK_AVX2, qk_matmul_parts2, traits, place)                               \
+  QK_PARTS_TWIN(name, avxvnni, QK_AVX2, qk_matmul_parts2, qk_with_vnni(traits), place)              \
+  QK_PARTS_TWIN(name, avx512, QK_AVX512, qk_matmul_parts5, traits, place)
 
 #endif
 #endif

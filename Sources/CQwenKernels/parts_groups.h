@@ -27,17 +27,16 @@ QK_INLINE size_t qk_unit_at(qk_units units, size_t at) {
   return at >= odd ? 4 : at == 0 && odd >= 2 ? 2 : 1;
 }
 
-// Interleaves the units from byte `from` to byte `end` of a row, whose places in blocks begin at `from`.
-QK_INLINE void qk_pack_units(qk_units units, const uint8_t *const row[QK_GROUP_ROWS], size_t from,
-                             size_t count, int is_head, uint8_t *group) {
+// Interleaves the units of 16 heads or blocks, null ones being zeros.
+QK_INLINE void qk_pack_units(qk_units units, const uint8_t *const from[QK_GROUP_ROWS], size_t count,
+                             int is_head, uint8_t *target) {
   for (size_t at = 0; at < count;) {
     const size_t size = is_head ? 4 : qk_unit_at(units, at);
-    uint8_t *target = group + QK_GROUP_ROWS * (from + at);
     for (size_t r = 0; r < QK_GROUP_ROWS; r++, target += size) {
-      if (row[r] && size == 4) {
-        memcpy(target, row[r] + from + at, 4);
-      } else if (row[r]) {
-        memcpy(target, row[r] + from + at, size);
+      if (from[r] && size == 4) {
+        memcpy(target, from[r] + at, 4);
+      } else if (from[r]) {
+        memcpy(target, from[r] + at, size);
       } else {
         memset(target, 0, size);
       }
@@ -46,19 +45,30 @@ QK_INLINE void qk_pack_units(qk_units units, const uint8_t *const row[QK_GROUP_R
   }
 }
 
-// Rows of `blocks` blocks to groups of 16.
-QK_INLINE void qk_pack_groups(qk_units units, const uint8_t *source, size_t row_bytes, size_t rows,
-                              size_t blocks, uint8_t *target) {
-  const size_t bytes = units.head + blocks * units.bytes;
+// Gives a block other places for the same bits.
+typedef void qk_move(const uint8_t *block, uint8_t *moved);
+
+// Rows of `blocks` blocks to groups of 16; blocks are moved first, if at all.
+QK_INLINE void qk_pack_groups(qk_units units, qk_move *move, const uint8_t *source, size_t row_bytes,
+                              size_t rows, size_t blocks, uint8_t *target) {
   for (size_t first = 0; first < rows; first += QK_GROUP_ROWS) {
-    const uint8_t *row[QK_GROUP_ROWS];
+    const uint8_t *from[QK_GROUP_ROWS];
     for (size_t r = 0; r < QK_GROUP_ROWS; r++) {
-      row[r] = first + r < rows ? source + (first + r) * row_bytes : 0;
+      from[r] = first + r < rows ? source + (first + r) * row_bytes : 0;
     }
-    uint8_t *group = target + first * bytes;
-    qk_pack_units(units, row, 0, units.head, 1, group);
-    for (size_t b = 0; b < blocks; b++) {
-      qk_pack_units(units, row, units.head + b * units.bytes, units.bytes, 0, group);
+    qk_pack_units(units, from, units.head, 1, target);
+    target += QK_GROUP_ROWS * units.head;
+    for (size_t b = 0; b < blocks; b++, target += QK_GROUP_ROWS * units.bytes) {
+      const uint8_t *block[QK_GROUP_ROWS];
+      uint8_t moved[QK_GROUP_ROWS][QK_MOST_ROW_OF_ONE];
+      for (size_t r = 0; r < QK_GROUP_ROWS; r++) {
+        block[r] = from[r] ? from[r] + units.head + b * units.bytes : 0;
+        if (move && block[r]) {
+          move(block[r], moved[r]);
+          block[r] = moved[r];
+        }
+      }
+      qk_pack_units(units, block, units.bytes, 0, target);
     }
   }
 }
@@ -100,9 +110,10 @@ QK_INLINE void qk_matmul_groups(qk_traits traits, qk_place_of *place, qk_factors
   }
 }
 
-// The interleaved form of a format whose file has, besides what QK_PARTS_MATMUL wants, units_of(blocks) and gather.
-#define QK_INTERLEAVED_PARTS(name)                                                                  \
-  QK_GROUPS_TWINS(qk_##name##x16_matmul_a8)                                                         \
+// The interleaved form of a format whose file has, besides what QK_PARTS_MATMUL wants, units_of(blocks) and gather; codes
+// lie where group_place says, after `move` if that is not null.
+#define QK_INTERLEAVED_PARTS(name, group_place, move)                                               \
+  QK_GROUPS_TWINS(qk_##name##x16_matmul_a8, group_place)                                            \
   void qk_##name##x16_matmul_a8(const void *weights, size_t row_bytes, size_t rows, size_t columns, \
                                 const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,     \
                                 size_t y_stride) {                                                  \
@@ -113,7 +124,7 @@ QK_INLINE void qk_matmul_groups(qk_traits traits, qk_place_of *place, qk_factors
   void qk_##name##x16_pack(const void *source, size_t row_bytes, size_t rows, size_t columns,       \
                            void *target) {                                                          \
     const size_t blocks = columns / 32 / (size_t)traits.parts;                                      \
-    qk_pack_groups(units_of(blocks), source, row_bytes, rows, blocks, target);                      \
+    qk_pack_groups(units_of(blocks), move, source, row_bytes, rows, blocks, target);                \
   }                                                                                                 \
   void qk_##name##x16_decode(const void *group, size_t row, float *values, size_t count) {          \
     const size_t elements = 32 * (size_t)traits.parts;                                              \
@@ -133,12 +144,12 @@ QK_INLINE void qk_matmul_groups(qk_traits traits, qk_place_of *place, qk_factors
   static void gather(const uint8_t *group, size_t blocks, size_t block, size_t r, uint8_t *row) {   \
     qk_gather_row(units_of(blocks), group, block, r, row);                                          \
   }                                                                                                 \
-  QK_INTERLEAVED_PARTS(name)
+  QK_INTERLEAVED_PARTS(name, place, 0)
 
 #include "parts_groups_avx512.h"
 
 #if !QK_X86 && !QK_ARM
-#define QK_GROUPS_TWINS(name)
+#define QK_GROUPS_TWINS(name, place)
 #endif
 
 #endif

@@ -40,8 +40,22 @@ QK_INLINE QK_AVX512 __m512i qk_add_bits16(__m512i code, __m512i words, int g) {
   return _mm512_mask_add_epi8(code, is_set, code, _mm512_set1_epi8(16));
 }
 
+// As qk_shared_code8.
+QK_INLINE QK_AVX512 __m512i qk_shared_code16(const uint8_t *group, qk_place at, int g) {
+  const size_t from = at.low + (size_t)(g / 4 * 12);
+  if (g % 4 < 3) {
+    return qk_moved16(qk_words16(group, from + (size_t)(g % 4 * 4)), 0, 63);
+  }
+  const __m512i code = qk_moved16(qk_words16(group, from), -6, 3);
+  return _mm512_or_si512(_mm512_or_si512(code, qk_moved16(qk_words16(group, from + 4), -4, 12)),
+                         qk_moved16(qk_words16(group, from + 8), -2, 48));
+}
+
 // As qk_code8.
 QK_INLINE QK_AVX512 __m512i qk_code16(const uint8_t *group, qk_place at, int g) {
+  if (at.is_shared) {
+    return qk_shared_code16(group, at, g);
+  }
   const size_t word = 4 * (size_t)(at.is_split ? g % 4 : g);
   const int shift = at.is_split ? g / 4 * 4 : at.low_shift;
   __m512i code = qk_moved16(qk_words16(group, at.low + word), -shift, (1 << at.low_bits) - 1);
@@ -174,10 +188,10 @@ QK_INLINE QK_AVX512 void qk_matmul_groups5(qk_traits traits, qk_place_of *place,
   }
 }
 
-#define QK_GROUPS_TWINS(name)                                                                       \
-  QK_PARTS_TWIN(name, avx2, QK_AVX2, qk_matmul_groups2, traits)                                     \
-  QK_PARTS_TWIN(name, avxvnni, QK_AVX2, qk_matmul_groups2, qk_with_vnni(traits))                    \
-  QK_PARTS_TWIN(name, avx512, QK_AVX512, qk_matmul_groups5, traits)
+#define QK_GROUPS_TWINS(name, place)                                                                \
+  QK_GROUPS_TWIN2(name##_avx2, traits, place)                                                       \
+  QK_GROUPS_TWIN2(name##_avxvnni, qk_with_vnni(traits), place)                                      \
+  QK_PARTS_TWIN(name, avx512, QK_AVX512, qk_matmul_groups5, traits, place)
 
 #endif
 #endif

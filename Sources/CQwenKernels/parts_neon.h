@@ -145,9 +145,23 @@ QK_INLINE uint8x16_t qk_row_codes_n(qk_place at, const uint8_t *row, int i) {
   return qk_join_n(at, low, at.is_split ? 4 * i : at.low_shift, high);
 }
 
+// Codes 4g ... 4g + 3 of a shared place of a quarter of a group, as words.
+QK_INLINE uint8x16_t qk_shared_codes_n(qk_place at, const uint8_t *quarter, int g) {
+  const uint8_t *words = quarter + 16 * (at.low + (size_t)(g / 4 * 12));
+  if (g % 4 < 3) {
+    return qk_moved_n(vld1q_u8(words + 64 * (size_t)(g % 4)), 0, 63);
+  }
+  const uint8x16_t code = qk_moved_n(vld1q_u8(words), -6, 3);
+  return vorrq_u8(vorrq_u8(code, qk_moved_n(vld1q_u8(words + 64), -4, 12)),
+                  qk_moved_n(vld1q_u8(words + 128), -2, 48));
+}
+
 // Codes of a quarter of a group as words.
 QK_INLINE uint8x16_t qk_word_codes_n(qk_place at, const qk_rows4 *rows, int g) {
   const uint8_t *quarter = rows->group + 16 * rows->quarter;
+  if (at.is_shared) {
+    return qk_shared_codes_n(at, quarter, g);
+  }
   const size_t word = 4 * (size_t)(at.is_split ? g % 4 : g);
   uint8x16_t high = vdupq_n_u8(0);
   if (at.high_bits > 0) high = vld1q_u8(quarter + 16 * (at.high + word));
@@ -525,7 +539,7 @@ QK_INLINE void qk_matmul_n(qk_traits traits, const int set, const int is_group, 
   }
 
 #define QK_PARTS_TWINS(name) QK_TWINS_N(static, name, traits, 0, place, head4, factors4)
-#define QK_GROUPS_TWINS(name) QK_TWINS_N(static, name, traits, 1, place, head4, factors4)
+#define QK_GROUPS_TWINS(name, place) QK_TWINS_N(static, name, traits, 1, place, head4, factors4)
 
 #endif
 #endif

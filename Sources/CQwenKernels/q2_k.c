@@ -35,8 +35,8 @@ static void factors(const uint8_t *row, size_t blocks, size_t block, int part, q
 QK_INLINE QK_AVX2 void head8(const qk_rows8 *rows, size_t blocks, size_t block, qk_head8 *head) {
   (void)blocks;
   const __m256i scales = qk_words8(rows, block * BYTES + D);
-  head->d = qk_low_halves(scales);
-  head->m = _mm256_xor_ps(qk_high_halves(scales), _mm256_set1_ps(-0.0f));
+  qk_both_halves(scales, &head->d, &head->m);
+  head->m = _mm256_xor_ps(head->m, _mm256_set1_ps(-0.0f));
   qk_four_words8(rows, block * BYTES, head->w);
 }
 

@@ -12,31 +12,44 @@ typedef struct {
   __m512 d, m;
 } head16;
 
+// Scales and minima become a byte each, as in scales6.h.
 QK_INLINE QK_AVX512 head16 head_of(const uint8_t *block) {
+  const __m512i six = _mm512_set1_epi8(63);
+  const __m512i four = _mm512_set1_epi8(15);
+  const __m512i two = _mm512_set1_epi8(48);
+  __m512i w[4];
+  QK_UNROLL for (int i = 0; i < 4; i++) { w[i] = _mm512_loadu_si512(block + 64 * (size_t)i); }
   head16 head;
-  QK_UNROLL for (int w = 0; w < 4; w++) { head.w[w] = _mm512_loadu_si512(block + 64 * (size_t)w); }
-  head.d = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(head.w[0]));
-  head.m = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(head.w[0], 16)));
+  head.d = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(w[0]));
+  head.m = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(w[0], 16)));
   head.m = _mm512_xor_ps(head.m, _mm512_set1_ps(-0.0f));
+  head.w[0] = _mm512_and_si512(w[1], six);
+  head.w[1] = _mm512_or_si512(_mm512_and_si512(w[3], four),
+                              _mm512_and_si512(_mm512_srli_epi16(w[1], 2), two));
+  head.w[2] = _mm512_and_si512(w[2], six);
+  head.w[3] = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi16(w[3], 4), four),
+                              _mm512_and_si512(_mm512_srli_epi16(w[2], 2), two));
   return head;
 }
 
-// d and m of a part, from 6 bits each (scales6.h).
-QK_INLINE QK_AVX512 void set_scales(const head16 *head, int part, __m512 *d, __m512 *m) {
-  __m512i scale, minimum;
-  if (part < 4) {
-    scale = _mm512_and_si512(_mm512_srli_epi32(head->w[1], 8 * part), _mm512_set1_epi32(63));
-    minimum = _mm512_and_si512(_mm512_srli_epi32(head->w[2], 8 * part), _mm512_set1_epi32(63));
-  } else {
-    const unsigned i = 8 * ((unsigned)part - 4);
-    const __m512i low = _mm512_srli_epi32(head->w[3], i);
-    const __m512i four = _mm512_set1_epi32(15);
-    const __m512i two = _mm512_set1_epi32(48);
-    scale = _mm512_or_si512(_mm512_and_si512(low, four),
-                            _mm512_and_si512(_mm512_srli_epi32(head->w[1], i + 2), two));
-    minimum = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi32(low, 4), four),
-                              _mm512_and_si512(_mm512_srli_epi32(head->w[2], i + 2), two));
+// Byte i of each word.
+QK_INLINE QK_AVX512 __m512i byte16(__m512i words, int i) {
+  if (i == 0) {
+    return _mm512_and_si512(words, _mm512_set1_epi32(255));
   }
+  if (i == 3) {
+    return _mm512_srli_epi32(words, 24);
+  }
+  const int none = -256;
+  return _mm512_shuffle_epi8(
+      words, _mm512_broadcast_i32x4(
+                 _mm_setr_epi32(none | i, none | (i + 4), none | (i + 8), none | (i + 12))));
+}
+
+// d and m of a part.
+QK_INLINE QK_AVX512 void set_scales(const head16 *head, int part, __m512 *d, __m512 *m) {
+  const __m512i scale = byte16(head->w[part / 4], part % 4);
+  const __m512i minimum = byte16(head->w[2 + part / 4], part % 4);
   *d = _mm512_mul_ps(head->d, _mm512_cvtepi32_ps(scale));
   *m = _mm512_mul_ps(head->m, _mm512_cvtepi32_ps(minimum));
 }
@@ -84,7 +97,7 @@ QK_AVX512 void qk_q4_kx16_matmul_a8_avx512(const void *weights, size_t row_bytes
     for (size_t start = 0; start < blocks; start += run) {
       const size_t filled = blocks - start < run ? blocks - start : run;
       const uint8_t *group = (const uint8_t *)weights + r * row_bytes + start * BYTES;
-      qk_pass16(tiles, group, group + 2 * QK_AHEAD, filled, x + start * PARTS, x_stride, tokens, y + r,
+      qk_pass16(tiles, group, group + QK_AHEAD, filled, x + start * PARTS, x_stride, tokens, y + r,
                 y_stride, start == 0, mask);
     }
   }

@@ -27,8 +27,7 @@ static void factors(const uint8_t *row, size_t blocks, size_t block, int part, q
 QK_INLINE QK_AVX2 void head8(const qk_rows8 *rows, size_t blocks, size_t block, qk_head8 *head) {
   (void)blocks;
   const __m256i scales = qk_words8(rows, block * BYTES);
-  head->d = qk_low_halves(scales);
-  head->m = qk_high_halves(scales);
+  qk_both_halves(scales, &head->d, &head->m);
 }
 
 QK_INLINE QK_AVX2 void factors8(const qk_head8 *head, int part, qk_part8 *out) {

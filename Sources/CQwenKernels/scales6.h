@@ -39,30 +39,28 @@ QK_INLINE void qk_factors6(const uint8_t *block, int part, qk_part *out) {
 }
 
 #if QK_X86
-// Half-precision d and minimum, then the 12 bytes: 16 bytes of each row.
+// Half-precision d and minimum, then the 12 bytes: 16 bytes of each row. w becomes scales 0 ... 3, scales 4 ... 7 and
+// minima likewise, a byte each.
 QK_INLINE QK_AVX2 void qk_head_scales6(const qk_rows8 *rows, size_t offset, qk_head8 *head) {
-  qk_four_words8(rows, offset, head->w);
-  head->d = qk_low_halves(head->w[0]);
-  head->m = _mm256_xor_ps(qk_high_halves(head->w[0]), _mm256_set1_ps(-0.0f));
+  const __m256i six = _mm256_set1_epi8(63);
+  const __m256i four = _mm256_set1_epi8(15);
+  const __m256i two = _mm256_set1_epi8(48);
+  __m256i w[4];
+  qk_four_words8(rows, offset, w);
+  qk_both_halves(w[0], &head->d, &head->m);
+  head->m = _mm256_xor_ps(head->m, _mm256_set1_ps(-0.0f));
+  head->w[0] = _mm256_and_si256(w[1], six);
+  head->w[1] = _mm256_or_si256(_mm256_and_si256(w[3], four),
+                               _mm256_and_si256(_mm256_srli_epi16(w[1], 2), two));
+  head->w[2] = _mm256_and_si256(w[2], six);
+  head->w[3] = _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(w[3], 4), four),
+                               _mm256_and_si256(_mm256_srli_epi16(w[2], 2), two));
 }
 
 // d and m of a part.
 QK_INLINE QK_AVX2 void qk_apply_scales6(const qk_head8 *head, int part, qk_part8 *out) {
-  const __m256i six = _mm256_set1_epi32(63);
-  const __m256i four = _mm256_set1_epi32(15);
-  const __m256i two = _mm256_set1_epi32(48);
-  __m256i scale, minimum;
-  if (part < 4) {
-    scale = _mm256_and_si256(_mm256_srli_epi32(head->w[1], 8 * part), six);
-    minimum = _mm256_and_si256(_mm256_srli_epi32(head->w[2], 8 * part), six);
-  } else {
-    const int i = 8 * (part - 4);
-    const __m256i low = _mm256_srli_epi32(head->w[3], i);
-    scale = _mm256_or_si256(_mm256_and_si256(low, four),
-                            _mm256_and_si256(_mm256_srli_epi32(head->w[1], i + 2), two));
-    minimum = _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi32(low, 4), four),
-                              _mm256_and_si256(_mm256_srli_epi32(head->w[2], i + 2), two));
-  }
+  const __m256i scale = qk_byte8(head->w[part / 4], part % 4);
+  const __m256i minimum = qk_byte8(head->w[2 + part / 4], part % 4);
   out->d = _mm256_mul_ps(head->d, _mm256_cvtepi32_ps(scale));
   out->m = _mm256_mul_ps(head->m, _mm256_cvtepi32_ps(minimum));
 }

@@ -35,6 +35,9 @@ extension `Kernels` {
         let part = x[32 * index..<32 * index + 32]
         let q = values(block)
         #expect(block.sum == q.reduce(0) { $0 + Int32($1) })
+        #expect(Int32(block.halves.0) == q.prefix(16).reduce(0) { $0 + Int32($1) })
+        #expect(Int32(block.halves.1) == q.suffix(16).reduce(0) { $0 + Int32($1) })
+        #expect(bits([block.scaled_sum]) == bits([block.scale * Float(block.sum)]))
         let largest = part.map(\.magnitude).max() ?? 0
         guard part.allSatisfy(\.isFinite) else {
           #expect(!block.scale.isFinite)
@@ -63,6 +66,8 @@ extension `Kernels` {
       for (a, b) in zip(fast, slow) {
         #expect(bits([a.scale]) == bits([b.scale]))
         #expect(a.sum == b.sum)
+        #expect(a.halves == b.halves)
+        #expect(bits([a.scaled_sum]) == bits([b.scaled_sum]))
         #expect(values(a) == values(b))
       }
     }

@@ -180,7 +180,7 @@ static void attention(size_t queries) {
       for (size_t i = 0; i < queries; i++) state[i] = -INFINITY, state[queries + i] = 0;
       memset(out, 0, queries * DIM * 4);
       for (size_t p = 0; p < PAGES; p++) {
-        qk_attention_page_f16(q, DIM, queries, cache + 2 * p * page, cache + (2 * p + 1) * page, DIM,
+        qk_attention_page_f16(q, DIM, queries, cache + 2 * p * page, cache + (2 * p + 1) * page, 0, DIM,
                               limits, limits + queries, state, state + queries, out, DIM);
       }
       const double took = now() - start;

@@ -166,9 +166,9 @@ static size_t vectors(size_t count, const float *x, const float *z, uint8_t *out
   *y++ = (float)qk_argmax(gaps, count);
   *y++ = (float)qk_argmax(x, count), *y++ = (float)qk_log_sum_exp(x, count);
   *y++ = (float)qk_all_finite(x, count);
-  qk_a8_quantize(x, (qk_a8_block *)y, count / 32 * 32), y += count / 32 * 10;
+  qk_a8_quantize(x, (qk_a8_block *)y, count / 32 * 32), y += count / 32 * 12;
   uint32_t outliers[MOST / 32];
-  qk_int8_quantize(x, (qk_a8_block *)y, outliers, count / 32 * 32), y += count / 32 * 10;
+  qk_int8_quantize(x, (qk_a8_block *)y, outliers, count / 32 * 32), y += count / 32 * 12;
   memcpy(y, outliers, count / 32 * 4), y += count / 32;
   return (size_t)((uint8_t *)y - out);
 }

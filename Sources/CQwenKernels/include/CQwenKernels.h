@@ -78,6 +78,8 @@ void qk_fp8_matmul(const void *weights, size_t row_bytes, size_t rows, size_t co
 typedef struct qk_a8_block {
   float scale;       // max |x| / 127, 0 for a block of zeros
   int32_t sum;       // sum of the 32 values below
+  float scaled_sum;  // scale * sum, rounded
+  int16_t halves[2]; // sums of the first and of the last 16 values
   int8_t values[32]; // round half to even of x / scale, in -127 ... 127
 } qk_a8_block;
 

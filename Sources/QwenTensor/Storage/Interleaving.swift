@@ -56,7 +56,8 @@ extension StorageFormat {
     q5_k.interleaved(
       qk_q5_kx16_matmul_a8, pack: qk_q5_kx16_pack, decode: qk_q5_kx16_decode),
     q6_k.interleaved(
-      qk_q6_kx16_matmul_a8, pack: qk_q6_kx16_pack, decode: qk_q6_kx16_decode),
+      qk_q6_kx16_matmul_a8, pack: qk_q6_kx16_pack, decode: qk_q6_kx16_decode,
+      suffix: "x16s"),
     iq4_nl.interleaved(
       qk_iq4_nlx16_matmul_a8, pack: qk_iq4_nlx16_pack, decode: qk_iq4_nlx16_decode),
     iq4_xs.interleaved(
@@ -104,10 +105,11 @@ extension StorageFormat {
 
   private func interleaved(
     _ product: @escaping BlockProduct, pack: @escaping Interleaving.Pack,
-    decode: @escaping Interleaving.DecodeRow, outliers: OutlierProduct? = nil
+    decode: @escaping Interleaving.DecodeRow, outliers: OutlierProduct? = nil,
+    suffix: String = "x16"
   ) -> StorageFormat {
     unsafe StorageFormat(
-      name: name + "x16", blockElements: blockElements, blockBytes: blockBytes, rowHead: rowHead,
+      name: name + suffix, blockElements: blockElements, blockBytes: blockBytes, rowHead: rowHead,
       decode: self.decode, blockProduct: product, outlierProduct: outliers,
       interleaving: Interleaving(
         source: name, rows: 16, pack: pack, decode: decode))
