@@ -2,7 +2,8 @@
 //
 // Sum shapes: a score is one sum over rising elements. The weights of a page are added in 16 lanes by position modulo 16,
 // hidden ones as zero; lanes l and l + 8, then as in lanes.h; then sum = fma(sum, correction, page). An output element is
-// multiplied by the correction and takes fma(weight, value, element) position by position.
+// multiplied by the correction and takes fma(weight, value, element) position by position. With 8 bits these are sums of
+// codes: a score is multiplied by the scale of its key behind its sum, a weight by that of its value once it is counted.
 #include "exp.h"
 #include "kv.h"
 #include "twins.h"
@@ -24,8 +25,11 @@ QK_INLINE void page_scalar(qk_kv element, const float *q, size_t q_stride, size_
       for (size_t k = 0; k < dim; k++) {
         const float factor = q[i * q_stride + k];
         for (size_t l = 0; l < QK_KEY_BLOCK; l++) {
-          scores[l] = fmaf(factor, qk_key_at(element, keys, dim, p + l, k), scores[l]);
+          scores[l] = fmaf(factor, qk_key_code(element, keys, dim, p + l, k), scores[l]);
         }
+      }
+      if (element == QK_KV_Q8) {
+        for (size_t l = 0; l < QK_KEY_BLOCK; l++) scores[l] *= qk_load_f32(keys, p + l);
       }
       memcpy(weights + p, scores, sizeof scores);
     }
@@ -52,8 +56,9 @@ QK_INLINE void page_scalar(qk_kv element, const float *q, size_t q_stride, size_
       target[k] *= correction;
     }
     for (size_t p = from; p < to; p++) {
+      const float weight = element == QK_KV_Q8 ? weights[p] * qk_load_f32(values, p) : weights[p];
       for (size_t k = 0; k < dim; k++) {
-        target[k] = fmaf(weights[p], qk_value_at(element, values, dim, p, k), target[k]);
+        target[k] = fmaf(weight, qk_value_code(element, values, dim, p, k), target[k]);
       }
     }
   }

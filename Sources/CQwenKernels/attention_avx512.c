@@ -22,6 +22,8 @@ typedef struct {
   const int32_t *first, *visible;
   float *maximum, *sum, *out;
   size_t out_stride;
+  // Of codes of 8 bits, for each position; else null.
+  const float *key_scales, *value_scales;
 } page;
 
 // Scores, then weights, of the queries of a tile.
@@ -30,13 +32,12 @@ typedef float tile_weights[QUERIES][QK_PAGE_POSITIONS];
 // The bits of the first `count` elements, up to 16.
 QK_INLINE __mmask16 first_of(size_t count) { return (__mmask16)(count >= 16 ? 0xffff : (1u << count) - 1); }
 
-// Elements k ... k + 15 of a value, those that `mask` has; k is a multiple of 16.
+// Elements k ... k + 15 of a value, those that `mask` has; k is a multiple of 16. Of 8 bits the codes.
 QK_INLINE QK_AVX512 __m512 load_value(qk_kv element, qk_kv_row r, size_t k, __mmask16 mask) {
   if (element == QK_KV_F32) return _mm512_maskz_loadu_ps(mask, r.data + 4 * k);
   if (element == QK_KV_F16) return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, r.data + 2 * k));
   if (element == QK_KV_Q8) {
-    const __m512i q = _mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(mask, r.data + k));
-    return _mm512_mul_ps(_mm512_set1_ps(*(const float *)r.scales), _mm512_cvtepi32_ps(q));
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(mask, r.data + k)));
   }
   const __m128i bytes = _mm_loadl_epi64((const __m128i *)(r.data + k / 2));
   const __m128i both = _mm_unpacklo_epi64(bytes, _mm_srli_epi16(bytes, 4));
@@ -48,7 +49,7 @@ QK_INLINE QK_AVX512 __m512 load_value(qk_kv element, qk_kv_row r, size_t k, __mm
                          _mm512_broadcastss_ps(_mm_movehdup_ps(scales)));
 }
 
-// Element k of the 16 positions from `position` on. Of 4 bits, is_high is k / 8 % 2 and `scales` are those of the element's
+// Element k of the 16 positions from `position` on; of 8 bits the codes. Of 4 bits, is_high is k / 8 % 2 and `scales` are those of the element's
 // group.
 QK_INLINE QK_AVX512 __m512 load_keys(qk_kv element, page a, size_t position, size_t k, const int is_high,
                                      const qk_key_scales *scales) {
@@ -56,10 +57,7 @@ QK_INLINE QK_AVX512 __m512 load_keys(qk_kv element, page a, size_t position, siz
   if (element == QK_KV_F32) return _mm512_loadu_ps(source);
   if (element == QK_KV_F16) return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)source));
   const __m128i bytes = _mm_loadu_si128((const __m128i *)source);
-  if (element == QK_KV_Q8) {
-    const __m512 q = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
-    return _mm512_mul_ps(q, _mm512_loadu_ps((const float *)a.keys + position));
-  }
+  if (element == QK_KV_Q8) return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
   const __m512i both = _mm512_cvtepu8_epi32(bytes);
   const __m512i four = is_high ? _mm512_srli_epi32(both, 4) : _mm512_and_si512(both, _mm512_set1_epi32(15));
   return _mm512_fmadd_ps(_mm512_loadu_ps(scales->d + position), _mm512_cvtepi32_ps(four),
@@ -105,7 +103,9 @@ QK_INLINE QK_AVX512 void score(qk_kv element, const int queries, const int vecto
     }
     QK_UNROLL for (int i = 0; i < queries; i++) {
       QK_UNROLL for (int j = 0; j < vectors; j++) {
-        _mm512_storeu_ps(weights[i] + p + 16 * j, sums[i * vectors + j]);
+        __m512 score = sums[i * vectors + j];
+        if (a.key_scales) score = _mm512_mul_ps(score, _mm512_loadu_ps(a.key_scales + p + 16 * (size_t)j));
+        _mm512_storeu_ps(weights[i] + p + 16 * j, score);
       }
     }
   }
@@ -118,7 +118,8 @@ QK_INLINE QK_AVX512 __m256 fold(__m512 lanes, const int is_maximum) {
 
 // Turns the scores of one query into weights and updates its maximum and sum; gives the correction. Hidden positions weigh
 // exp(-infinity) = 0.
-QK_INLINE QK_AVX512 float soften(float *weights, size_t from, size_t to, float *maximum, float *sum) {
+QK_INLINE QK_AVX512 float soften(float *weights, const float *scales, size_t from, size_t to, float *maximum,
+                                 float *sum) {
   const uint64_t seen = ~0ull >> (QK_PAGE_POSITIONS - to) & ~0ull << from;
   const float before = *maximum;
   __m512 scores[4];
@@ -140,9 +141,10 @@ QK_INLINE QK_AVX512 float soften(float *weights, size_t from, size_t to, float *
   const __m512 bases = _mm512_set1_ps(base);
   __m512 total = _mm512_setzero_ps();
   QK_UNROLL for (int j = 0; j < 4; j++) {
-    const __m512 w = qk_exp16_bounded(_mm512_sub_ps(scores[j], bases));
-    _mm512_storeu_ps(weights + 16 * j, w);
+    __m512 w = qk_exp16_bounded(_mm512_sub_ps(scores[j], bases));
     total = _mm512_add_ps(total, w);
+    if (scales) w = _mm512_mul_ps(w, _mm512_loadu_ps(scales + 16 * j));
+    _mm512_storeu_ps(weights + 16 * j, w);
   }
   *maximum = now;
   *sum = fmaf(*sum, correction, qk_sum8(fold(total, 0)));
@@ -219,7 +221,7 @@ QK_INLINE QK_AVX512 void tile(qk_kv element, const int queries, page a) {
   score(element, queries, queries <= 4 ? 4 : 2, a, from, to, weights);
   for (int i = 0; i < queries; i++) {
     corrections[i] =
-        soften(weights[i], (size_t)a.first[i], (size_t)a.visible[i], a.maximum + i, a.sum + i);
+        soften(weights[i], a.value_scales, (size_t)a.first[i], (size_t)a.visible[i], a.maximum + i, a.sum + i);
   }
   const int vectors = queries <= 2 ? 8 / queries : queries <= 4 ? 4 : 2;
   size_t k = 0;
@@ -305,8 +307,9 @@ QK_INLINE QK_AVX512 void attend_decoded(qk_kv element, size_t queries, page a) {
       const float *q, size_t q_stride, size_t queries, const void *keys, const void *values,    \
       const void *ahead, size_t dim, const int32_t *first, const int32_t *visible,              \
       float *maximum, float *sum, float *out, size_t out_stride) {                              \
-    const page a = {q,     q_stride, keys,    values, ahead, dim,                               \
-                    first, visible,  maximum, sum,    out,   out_stride};                       \
+    page a = {q,     q_stride, keys,    values, ahead, dim,                                     \
+              first, visible,  maximum, sum,    out,   out_stride, 0, 0};                       \
+    if (element == QK_KV_Q8) a.key_scales = keys, a.value_scales = values;                      \
     if (element >= QK_KV_Q8 && queries >= DECODED_QUERIES && dim <= DECODED_DIM) {              \
       attend_decoded(element, queries, a);                                                      \
     } else {                                                                                    \

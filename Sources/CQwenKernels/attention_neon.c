@@ -23,6 +23,8 @@ typedef struct {
   const int32_t *first, *visible;
   float *maximum, *sum, *out;
   size_t out_stride;
+  // Of codes of 8 bits, for each position; else null.
+  const float *key_scales, *value_scales;
 } page;
 
 // Scores, then weights, of the queries of a tile.
@@ -52,17 +54,13 @@ QK_INLINE eight load_fours(const uint8_t *source, unsigned shift) {
   return (eight){vcvtq_f32_u32(vmovl_u16(vget_low_u16(q))), vcvtq_f32_u32(vmovl_high_u16(q))};
 }
 
-// 8 elements of the values of a position from k on, a multiple of 8.
+// 8 elements of the values of a position from k on, a multiple of 8; of 8 bits the codes.
 QK_INLINE eight value_at(qk_kv element, const uint8_t *run, size_t dim, size_t position, size_t k) {
   const uint8_t *row = qk_kv_row_at(element, run, dim, position);
   switch (element) {
   case QK_KV_F32: return load_floats(row + 4 * k);
   case QK_KV_F16: return load_halves(row + 2 * k);
-  case QK_KV_Q8: {
-    const eight q = load_bytes(row + k);
-    const float scale = qk_load_f32(run, position);
-    return (eight){vmulq_n_f32(q.low, scale), vmulq_n_f32(q.high, scale)};
-  }
+  case QK_KV_Q8: return load_bytes(row + k);
   default: {
     const eight q = load_fours(row + k / 16 * 8, qk_kv4_shift(k));
     const uint8_t *scales = qk_kv4_scales(run, dim, position) + k / 32 * 4;
@@ -72,14 +70,13 @@ QK_INLINE eight value_at(qk_kv element, const uint8_t *run, size_t dim, size_t p
   }
 }
 
-// What stands before the codes of keys, for 8 positions: scales, or d and m of 32 elements.
+// What stands before the codes of keys of 4 bits, for 8 positions: d and m of 32 elements.
 typedef struct {
   eight d, m;
 } key_scales;
 
 QK_INLINE key_scales scales_at(qk_kv element, const uint8_t *run, size_t position, size_t k) {
   key_scales s = {0};
-  if (element == QK_KV_Q8) s.d = load_floats(run + 4 * position);
   if (element == QK_KV_Q4) {
     const uint8_t *source = run + 4 * QK_PAGE_POSITIONS * (k / 32) + 2 * position;
     s.d = load_halves(source), s.m = load_halves(source + 2 * QK_PAGE_POSITIONS);
@@ -87,16 +84,13 @@ QK_INLINE key_scales scales_at(qk_kv element, const uint8_t *run, size_t positio
   return s;
 }
 
-// Element k of the keys of 8 positions from `position` on, a multiple of 8.
+// Element k of the keys of 8 positions from `position` on, a multiple of 8; of 8 bits the codes.
 QK_INLINE eight key_at(qk_kv element, const uint8_t *run, size_t dim, size_t position, size_t k, key_scales s) {
   const uint8_t *units = run + qk_kv_scale_bytes(element, dim);
   switch (element) {
   case QK_KV_F32: return load_floats(units + 4 * qk_key_place(dim, position, k));
   case QK_KV_F16: return load_halves(units + 2 * qk_key_place(dim, position, k));
-  case QK_KV_Q8: {
-    const eight q = load_bytes(units + qk_key_place(dim, position, k));
-    return (eight){vmulq_f32(s.d.low, q.low), vmulq_f32(s.d.high, q.high)};
-  }
+  case QK_KV_Q8: return load_bytes(units + qk_key_place(dim, position, k));
   default: {
     const eight q =
         load_fours(units + qk_key_place(qk_kv4_row(dim), position, qk_kv4_unit(k)), qk_kv4_shift(k));
@@ -135,14 +129,20 @@ QK_INLINE void score(qk_kv element, const int queries, const int width, const pa
       }
     }
     QK_UNROLL for (int i = 0; i < queries * width; i++) {
-      float *target = weights[i / width] + p + 8 * (size_t)(i % width);
+      const size_t place = p + 8 * (size_t)(i % width);
+      float *target = weights[i / width] + place;
+      if (a->key_scales) {
+        const eight scales = load_floats(a->key_scales + place);
+        sums[i].low = vmulq_f32(sums[i].low, scales.low);
+        sums[i].high = vmulq_f32(sums[i].high, scales.high);
+      }
       vst1q_f32(target, sums[i].low), vst1q_f32(target + 4, sums[i].high);
     }
   }
 }
 
 // Turns the scores of one query into weights and updates its maximum and sum; gives the correction.
-static float soften(float *weights, size_t from, size_t to, float *maximum, float *sum) {
+static float soften(float *weights, const float *scales, size_t from, size_t to, float *maximum, float *sum) {
   // Whole blocks from here on: what is hidden weighs exp(-infinity) = 0.
   const size_t start = from / 16 * 16;
   const size_t end = (to + 15) / 16 * 16;
@@ -163,7 +163,7 @@ static float soften(float *weights, size_t from, size_t to, float *maximum, floa
     QK_UNROLL for (int i = 0; i < 4; i++) {
       float *four = weights + p + 4 * i;
       const float32x4_t w = qk_exp4(vsubq_f32(vld1q_f32(four), vdupq_n_f32(base)));
-      vst1q_f32(four, w);
+      vst1q_f32(four, scales ? vmulq_f32(w, vld1q_f32(scales + p + 4 * (size_t)i)) : w);
       sums[i] = vaddq_f32(sums[i], w);
     }
   }
@@ -238,7 +238,7 @@ static __attribute__((noinline)) void weigh_one(qk_kv element, size_t queries, c
     float *out = a->out + i * a->out_stride + k;
     float sum = *out * corrections[i];
     for (size_t p = (size_t)a->first[i]; p < (size_t)a->visible[i]; p++) {
-      sum = fmaf(weights[i][p], qk_value_at(element, a->values, a->dim, p, k), sum);
+      sum = fmaf(weights[i][p], qk_value_code(element, a->values, a->dim, p, k), sum);
     }
     *out = sum;
   }
@@ -257,8 +257,8 @@ QK_INLINE void tile(qk_kv element, const int queries, const page *a) {
   }
   score(element, queries, width, a, from, to, weights);
   for (int i = 0; i < queries; i++) {
-    corrections[i] =
-        soften(weights[i], (size_t)a->first[i], (size_t)a->visible[i], a->maximum + i, a->sum + i);
+    corrections[i] = soften(weights[i], a->value_scales, (size_t)a->first[i], (size_t)a->visible[i],
+                            a->maximum + i, a->sum + i);
   }
   const ranges r = common_range(queries, a);
   size_t k = 0;
@@ -313,7 +313,7 @@ QK_INLINE void decode_page(qk_kv element, const page *a, size_t from, size_t to,
   for (size_t p = from; p < to; p++) {
     size_t k = 0;
     for (; k + 8 <= a->dim; k += 8) store(values + p * a->dim + k, value_at(element, a->values, a->dim, p, k));
-    for (; k < a->dim; k++) values[p * a->dim + k] = qk_value_at(element, a->values, a->dim, p, k);
+    for (; k < a->dim; k++) values[p * a->dim + k] = qk_value_code(element, a->values, a->dim, p, k);
   }
 }
 
@@ -340,7 +340,9 @@ QK_INLINE void attend_decoded(qk_kv element, size_t queries, page a) {
       const void *ahead, size_t dim, const int32_t *first, const int32_t *visible, float *maximum,   \
       float *sum, float *out, size_t out_stride) {                                                   \
     (void)ahead;                                                                                     \
-    const page a = {q, q_stride, keys, values, dim, first, visible, maximum, sum, out, out_stride};  \
+    page a = {q,       q_stride, keys, values,     dim, first, visible,                              \
+              maximum, sum,      out,  out_stride, 0,   0};                                          \
+    if (element == QK_KV_Q8) a.key_scales = keys, a.value_scales = values;                           \
     if (element >= QK_KV_Q8 && queries >= DECODED_QUERIES && dim <= DECODED_DIM) {                   \
       attend_decoded(element, queries, a);                                                           \
     } else {                                                                                         \

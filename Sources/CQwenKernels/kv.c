@@ -135,10 +135,12 @@ void qk_kv_q4_store_key(const float *x, size_t dim, size_t position, void *run) 
 
 #define QK_DECODE(format, element)                                                                   \
   void qk_kv_##format##_decode_value(const void *run, size_t dim, size_t position, float *values) {  \
-    for (size_t k = 0; k < dim; k++) values[k] = qk_value_at(element, run, dim, position, k);        \
+    const float scale = element == QK_KV_Q8 ? qk_load_f32(run, position) : 1;                        \
+    for (size_t k = 0; k < dim; k++) values[k] = scale * qk_value_code(element, run, dim, position, k); \
   }                                                                                                  \
   void qk_kv_##format##_decode_key(const void *run, size_t dim, size_t position, float *values) {    \
-    for (size_t k = 0; k < dim; k++) values[k] = qk_key_at(element, run, dim, position, k);          \
+    const float scale = element == QK_KV_Q8 ? qk_load_f32(run, position) : 1;                        \
+    for (size_t k = 0; k < dim; k++) values[k] = scale * qk_key_code(element, run, dim, position, k); \
   }
 
 QK_DECODE(f32, QK_KV_F32)

@@ -9,7 +9,8 @@
 // ((p / 16) units + u) 16 + p % 16th. A vector then holds one element of many positions, so that a score needs no sum over
 // lanes. The d and m of 4 bits have all 64 positions side by side.
 //
-// Attention over quantised keys and values equals attention over the floats they decode to, bit for bit.
+// Attention over 4 bits equals attention over the floats they decode to, bit for bit. Over 8 bits it multiplies codes, and
+// scores and weights by scales.
 #ifndef QK_KV_H
 #define QK_KV_H
 
@@ -54,13 +55,13 @@ QK_INLINE const uint8_t *qk_kv4_scales(const void *run, size_t dim, size_t posit
   return (const uint8_t *)run + 4 * qk_kv4_groups(dim) * position;
 }
 
-// Element k of the values of a position.
-QK_INLINE float qk_value_at(qk_kv element, const uint8_t *run, size_t dim, size_t position, size_t k) {
+// Element k of the values of a position; of 8 bits the code.
+QK_INLINE float qk_value_code(qk_kv element, const uint8_t *run, size_t dim, size_t position, size_t k) {
   const uint8_t *row = qk_kv_row_at(element, run, dim, position);
   switch (element) {
   case QK_KV_F32: return qk_load_f32(row, k);
   case QK_KV_F16: return qk_load_f16(row, k);
-  case QK_KV_Q8: return qk_load_f32(run, position) * (float)(int8_t)row[k];
+  case QK_KV_Q8: return (float)(int8_t)row[k];
   default: {
     const uint8_t *scales = qk_kv4_scales(run, dim, position) + k / 32 * 4;
     const float q = (float)(row[qk_kv4_unit(k)] >> qk_kv4_shift(k) & 15);
@@ -74,14 +75,13 @@ QK_INLINE size_t qk_key_place(size_t units, size_t position, size_t u) {
   return (position / QK_KEY_BLOCK * units + u) * QK_KEY_BLOCK + position % QK_KEY_BLOCK;
 }
 
-// Element k of the keys of a position.
-QK_INLINE float qk_key_at(qk_kv element, const uint8_t *run, size_t dim, size_t position, size_t k) {
+// Element k of the keys of a position; of 8 bits the code.
+QK_INLINE float qk_key_code(qk_kv element, const uint8_t *run, size_t dim, size_t position, size_t k) {
   const uint8_t *units = run + qk_kv_scale_bytes(element, dim);
   switch (element) {
   case QK_KV_F32: return qk_load_f32(units, qk_key_place(dim, position, k));
   case QK_KV_F16: return qk_load_f16(units, qk_key_place(dim, position, k));
-  case QK_KV_Q8:
-    return qk_load_f32(run, position) * (float)(int8_t)units[qk_key_place(dim, position, k)];
+  case QK_KV_Q8: return (float)(int8_t)units[qk_key_place(dim, position, k)];
   default: {
     const size_t d = k / 32 * 2 * QK_PAGE_POSITIONS + position;
     const uint8_t byte = units[qk_key_place(qk_kv4_row(dim), position, qk_kv4_unit(k))];

@@ -21,23 +21,21 @@ QK_INLINE void qk_fetch(const uint8_t *source, size_t bytes) {
   QK_UNROLL for (size_t i = 0; i < bytes; i += 64) _mm_prefetch((const char *)source + i, _MM_HINT_T0);
 }
 
-// The values of one position.
+// The values of one position; scales of 4 bits.
 typedef struct {
   const uint8_t *data, *scales;
 } qk_kv_row;
 
 QK_INLINE qk_kv_row qk_kv_row_of(qk_kv element, const uint8_t *run, size_t dim, size_t position) {
-  const uint8_t *scales = element == QK_KV_Q4 ? qk_kv4_scales(run, dim, position) : run + 4 * position;
-  return (qk_kv_row){qk_kv_row_at(element, run, dim, position), scales};
+  return (qk_kv_row){qk_kv_row_at(element, run, dim, position), qk_kv4_scales(run, dim, position)};
 }
 
-// 8 elements of a value from k on, a multiple of 8.
+// 8 elements of a value from k on, a multiple of 8; of 8 bits the codes.
 QK_INLINE QK_AVX2 __m256 qk_value_load8(qk_kv element, qk_kv_row r, size_t k) {
   if (element == QK_KV_F32) return qk_load8(QK_F32, r.data + 4 * k);
   if (element == QK_KV_F16) return qk_load8(QK_F16, r.data + 2 * k);
   if (element == QK_KV_Q8) {
-    const __m256i q = _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(r.data + k)));
-    return _mm256_mul_ps(_mm256_broadcast_ss((const float *)r.scales), _mm256_cvtepi32_ps(q));
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(r.data + k))));
   }
   const __m128i bytes = _mm_loadl_epi64((const __m128i *)(r.data + k / 16 * 8));
   const __m128i shift = _mm_cvtsi32_si128((int)qk_kv4_shift(k));
@@ -74,7 +72,7 @@ QK_INLINE const uint8_t *qk_key_units(qk_kv element, const uint8_t *run, size_t 
   }
 }
 
-// Element k of 8 positions from `position` on, a multiple of 8. Of 4 bits, is_high is k / 8 % 2 and `scales` are those of
+// Element k of 8 positions from `position` on, a multiple of 8; of 8 bits the codes. Of 4 bits, is_high is k / 8 % 2 and `scales` are those of
 // the element's group.
 QK_INLINE QK_AVX2 __m256 qk_key_load8(qk_kv element, const uint8_t *run, size_t dim, size_t position, size_t k,
                                       const size_t is_high, const qk_key_scales *scales) {
@@ -82,10 +80,7 @@ QK_INLINE QK_AVX2 __m256 qk_key_load8(qk_kv element, const uint8_t *run, size_t 
   if (element == QK_KV_F32) return qk_load8(QK_F32, source);
   if (element == QK_KV_F16) return qk_load8(QK_F16, source);
   const __m128i bytes = _mm_loadl_epi64((const __m128i *)source);
-  if (element == QK_KV_Q8) {
-    const __m256 q = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
-    return _mm256_mul_ps(q, _mm256_loadu_ps((const float *)run + position));
-  }
+  if (element == QK_KV_Q8) return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
   const __m256i both = _mm256_cvtepu8_epi32(bytes);
   const __m256i four = is_high ? _mm256_srli_epi32(both, 4) : _mm256_and_si256(both, _mm256_set1_epi32(15));
   return _mm256_fmadd_ps(_mm256_loadu_ps(scales->d + position), _mm256_cvtepi32_ps(four),

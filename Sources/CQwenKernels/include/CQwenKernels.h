@@ -229,7 +229,7 @@ QK_INTERLEAVED_FORMAT(z8)
 // added in rising order. A query that sees nothing in the page is left unchanged. Pages are aligned to
 // absolute positions by the caller, so results do not depend on how tokens arrive. What lies in hidden positions is
 // never looked at.
-// q8 and q4 decode to floats (kv.h) and have the results of f32 over those, bit for bit.
+// q4 decodes to floats (kv.h) and has the results of f32 over those, bit for bit; q8 multiplies codes and scales apart.
 #define QK_ATTENTION_PAGE(format)                                                                   \
   void qk_attention_page_##format(const float *q, size_t q_stride, size_t queries,                  \
                                   const void *keys, const void *values, const void *ahead,          \
