@@ -371,6 +371,11 @@ QK_INLINE QK_AVX2 void qk_many_tokens2(qk_traits traits, qk_place_of *place, qk_
     const size_t filled = blocks - from < step ? blocks - from : step;
     for (size_t b = 0; b < filled; b++) {
       qk_head8 head;
+      if (rows->is_group) {
+        // The next panel: nothing else asks for it while this one is multiplied.
+        const size_t bytes = 16 * traits.bytes;
+        qk_prefetch_parts(rows->group + (from + b + step) * bytes, bytes);
+      }
       head8(rows, blocks, from + b, &head);
       QK_UNROLL for (int p = 0; p < traits.parts; p++) {
         qk_unpack2(traits, place, factors8, rows, blocks, from + b, p, &head,

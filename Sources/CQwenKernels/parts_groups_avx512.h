@@ -146,6 +146,9 @@ QK_INLINE QK_AVX512 void qk_group_panels5(qk_traits traits, qk_place_of *place, 
     const size_t filled = blocks - from < step ? blocks - from : step;
     for (size_t b = 0; b < filled; b++) {
       qk_head8 head[2];
+      // The next panel: nothing else asks for it while this one is multiplied.
+      const size_t bytes = 16 * traits.bytes;
+      qk_prefetch_parts(group + (from + b + step) * bytes, bytes);
       QK_UNROLL for (int h = 0; h < 2; h++) { head8(rows + h, blocks, from + b, head + h); }
       QK_UNROLL for (int p = 0; p < traits.parts; p++) {
         qk_unpack16(traits, place, factors8, group, blocks, from + b, p, head,
@@ -172,17 +175,26 @@ QK_INLINE QK_AVX512 void qk_matmul_groups5(qk_traits traits, qk_place_of *place,
     const uint8_t *group = weights + r * row_bytes;
 #define QK_FEW(n)                                                                                   \
   case n:                                                                                           \
-    qk_group_tokens5(traits, n, place, head8, factors8, group, blocks, x, x_stride, y + r,          \
+    qk_group_tokens5(traits, n, place, head8, factors8, group, blocks, block, x_stride, to,         \
                      y_stride, mask);                                                               \
     break;
-    switch (tokens) {
-      QK_FEW(1)
-      QK_FEW(2)
-      QK_FEW(3)
-      QK_FEW(4)
-    default:
+    if (tokens > 4 * QK_PANEL_TOKENS5) {
       qk_group_panels5(traits, place, head8, factors8, group, blocks, x, x_stride, tokens, y + r,
                        y_stride, mask);
+      continue;
+    }
+    // A few tiles, as even as can be, cost less than a panel.
+    for (size_t t = 0, step; t < tokens; t += step) {
+      const size_t tiles = (tokens - t + QK_PANEL_TOKENS5 - 1) / QK_PANEL_TOKENS5;
+      step = (tokens - t + tiles - 1) / tiles;
+      const qk_a8_block *block = x + t * x_stride;
+      float *to = y + t * y_stride + r;
+      switch (step) {
+        QK_FEW(1)
+        QK_FEW(2)
+        QK_FEW(3)
+        QK_FEW(4)
+      }
     }
 #undef QK_FEW
   }

@@ -243,7 +243,7 @@ int main(void) {
     if (qk_cpu_force(isa) == isa) printf(" %s", qk_cpu_name(isa));
   }
   printf("\n");
-  static const size_t rows[] = {1, 3, 8, 17, 35}, tokens[] = {1, 2, 3, 5, 9}, widths[] = {1, 2, 5, 9};
+  static const size_t rows[] = {1, 3, 8, 17, 35}, tokens[] = {1, 2, 3, 5, 9, 17}, widths[] = {1, 2, 5, 9};
   for (size_t f = 0; f < sizeof formats / sizeof *formats; f++) {
     for (size_t w = 0; w < 4; w++) {
       size_t columns = widths[w] * formats[f].block;
@@ -251,7 +251,7 @@ int main(void) {
       // More than one panel of parts.
       if (formats[f].block == 32 && w == 3) columns = 19 * 32;
       for (size_t i = 0; i < 5; i++) {
-        for (size_t t = 0; t < 5; t++) check_products(formats + f, rows[i], columns, tokens[t]);
+        for (size_t t = 0; t < 6; t++) check_products(formats + f, rows[i], columns, tokens[t]);
       }
     }
     // More rows than stay in a cache at a time.
