@@ -112,6 +112,7 @@ if [ -n "$model" ]; then
   "$CC" -shared -fPIC -O1 -o "$work/refuse_malloc.so" "$root/Tests/ContractTests/refuse_malloc.c" || fail "refuse_malloc.c compiles"
   preload="$work/refuse_malloc.so"
   program no_memory "$linked" "$root/Tests/Fixtures/tiny/qwen-ntk" "$work" 120
+  program no_memory "$linked" "$root/Tests/Fixtures/tiny/llama-gguf-q4/model.gguf" "$work" 60
   preload=
 else
   echo "# no model given: requests, turns, tools, cancel, sessions and batches are left out"

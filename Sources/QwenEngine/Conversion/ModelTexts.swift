@@ -14,7 +14,7 @@ enum GGUFKeys {
       return try JSONValue(parsing: Array(text.utf8)).object ?? JSONObject()
     } catch {
       throw FormatError(
-        .malformed, path: file.path, "\"\(generation)\" is not JSON: \(error.message)")
+        error.formatKind, path: file.path, "\"\(generation)\" is not JSON: \(error.message)")
     }
   }
 }

@@ -78,6 +78,9 @@ package struct OptionTable: Sendable {
     do {
       value = try JSONValue(parsing: Array(text.utf8))
     } catch {
+      guard error.kind != .memory else {
+        throw EngineError(.memory, "there is no memory to read \(what)")
+      }
       throw EngineError(
         .option, "\(what) are not JSON: \(error.description)", hint: "pass one JSON object")
     }

@@ -34,6 +34,10 @@ private import CJansson
   private static func parse(
     _ text: UnsafeRawBufferPointer
   ) throws(JSONSyntaxError) -> UnsafeMutablePointer<json_t> {
+    guard hasMemory(for: text.count) else {
+      throw JSONSyntaxError(
+        kind: .memory, message: "there is no memory", line: 1, column: 1, offset: 0)
+    }
     var failure = json_error_t()
     let flags = Int(JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY)
     // A buffer without address is empty: any address does for no bytes.
@@ -91,6 +95,21 @@ private import CJansson
     // jansson's strings have count bytes of checked UTF-8 and live as long as their node.
     return unsafe String(
       decoding: UnsafeRawBufferPointer(start: start, count: count), as: UTF8.self)
+  }
+
+  /// Whether what jansson may need for a text of `count` bytes can be had now: it goes on with half a string where a
+  /// string can't grow, and ends the process. Asked of the allocator that it uses itself.
+  private static func hasMemory(for count: Int) -> Bool {
+    var allocate: json_malloc_t?
+    var release: json_free_t?
+    unsafe json_get_alloc_funcs(&allocate, &release)
+    guard let allocate = unsafe allocate, let release = unsafe release else { return true }
+    // Small texts may be all brackets, 80 bytes of tree for one of text; of large ones it is their strings that matter.
+    let small = 1 << 16
+    let needed = 100 * min(count, small) + 16 * (count - min(count, small)) + 8192
+    guard let trial = unsafe allocate(needed) else { return false }
+    unsafe release(trial)
+    return true
   }
 
   private static func error(_ failure: json_error_t) -> JSONSyntaxError {

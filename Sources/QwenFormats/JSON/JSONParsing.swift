@@ -13,7 +13,7 @@ package struct JSONSyntaxError: Error, Equatable, Sendable, CustomStringConverti
   package var offset: Int
 
   /// What it is of a file.
-  var formatKind: FormatError.Kind {
+  package var formatKind: FormatError.Kind {
     switch kind {
     case .syntax: .malformed
     case .limit: .limit
