@@ -1,6 +1,9 @@
 // The instruction set in force.
 #include "isa.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #if QK_X86
 #include <cpuid.h>
 #elif QK_ARM
@@ -48,10 +51,19 @@ static int32_t best(int32_t most) {
   return most;
 }
 
+int32_t qk_cpu_asked(void) {
+  const char *const name = getenv("LIBQWEN_ISA");
+  if (!name || !*name) return QK_ISA_COUNT - 1;
+  int32_t isa = QK_ISA_COUNT - 1;
+  while (isa >= 0 && strcmp(name, qk_cpu_name(isa)) != 0) isa--;
+  return isa;
+}
+
 int32_t qk_cpu_isa(void) {
   int32_t isa = atomic_load_explicit(&qk_isa_word, memory_order_relaxed);
   if (isa < 0) {
-    isa = best(QK_ISA_COUNT - 1);
+    const int32_t asked = qk_cpu_asked();
+    isa = best(asked < 0 ? QK_ISA_COUNT - 1 : asked);
     atomic_store_explicit(&qk_isa_word, isa, memory_order_relaxed);
   }
   return isa;

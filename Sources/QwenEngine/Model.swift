@@ -47,6 +47,11 @@ package final class Model: Sendable {
     path: String, options: JSONObject, use: Use = .running,
     progress: ((String, Double) -> Bool)? = nil
   ) throws(EngineError) {
+    if let names = WorkerPool.instructionSetsIfUnknown {
+      throw EngineError(
+        .option, "LIBQWEN_ISA in the environment names no instruction set",
+        key: "LIBQWEN_ISA", hint: "it takes \(names.joined(separator: ", ")), or is left unset")
+    }
     var settings = OpenSettings(options)
     settings.policy.defersForeign = use == .conversion
     self.settings = settings

@@ -31,6 +31,11 @@ package final class WorkerPool: @unchecked Sendable {
   package static var instructionSet: String {
     unsafe String(cString: qk_cpu_name(qk_cpu_isa()))
   }
+  /// Names that LIBQWEN_ISA may have in the environment, slowest first; nil if it has one of them, or is not set.
+  package static var instructionSetsIfUnknown: [String]? {
+    guard qk_cpu_asked() < 0 else { return nil }
+    return (0..<Int32(QK_ISA_COUNT)).map { unsafe String(cString: qk_cpu_name($0)) }
+  }
   /// Threads that can work at once: cores this process may run on, by its affinity mask, and the quota of its control
   /// group; at least 1.
   package static var processorCount: Int {

@@ -288,6 +288,14 @@ libqwen.convert({str(model[1])!r}, {str(tmp_path / out)!r}, weights="q8_0", prog
     assert len(left) == 1 and left[0].startswith(f".{out}.") and left[0].endswith(".part")
 
 
+@pytest.mark.parametrize("word", ["on", "auto"])
+def test_a_file_can_not_hold_interleaved_rows(tmp_path, word):
+    wide.write(tmp_path / "m", "qwen2")
+    with pytest.raises(libqwen.QwenOptionError, match='option "pack": a GGUF file holds rows as they are'):
+        libqwen.convert(tmp_path / "m", tmp_path / "out.gguf", weights="q4_0", pack=word)
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
 def test_memory_stays_small(tmp_path):
     """300 MB of floats are converted in far less than that."""
     folder = tmp_path / "large"

@@ -18,13 +18,18 @@
 enum { QK_ISA_SCALAR = 0, QK_ISA_AVX2 = 1, QK_ISA_AVXVNNI = 2, QK_ISA_AVX512 = 3, QK_ISA_COUNT = 4 };
 enum { QK_ISA_NEON = 1, QK_ISA_NEON_DOT = 2, QK_ISA_NEON_I8MM = 3 };
 
-// The instruction set in force: the best this processor and build have, or the one last forced.
+// The instruction set in force: the best this processor and build have up to the one that the environment asks for, or
+// the one last forced.
 // QK_ISA_AVX2 stands for AVX2, FMA and F16C together, QK_ISA_AVXVNNI for these and the 256-bit products of
 // AVX-VNNI; QK_ISA_AVX512 for AVX2 and F, BW, DQ, VL and VNNI. QK_ISA_NEON_I8MM has dotprod, too.
 int32_t qk_cpu_isa(void);
 
 // The name of a set: "scalar", "avx2", "avxvnni", "avx512"; "neon", "neondot", "neoni8mm".
 const char *qk_cpu_name(int32_t isa);
+
+// The set that LIBQWEN_ISA names in the environment: the last one if it is unset or empty, -1 if it names none. What
+// the first question for the set in force finds there holds as long as the process lives.
+int32_t qk_cpu_asked(void);
 
 // Forces an instruction set (tests, benchmarks); negative means automatic again. A set this processor
 // lacks is lowered to the next it has. Returns what is now in force. Not to be called during a computation.

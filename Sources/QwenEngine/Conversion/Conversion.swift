@@ -31,6 +31,11 @@ package struct Conversion {
     case "folder": isFile = false
     default: isFile = outPath.hasSuffix(".gguf")
     }
+    if isFile, packing != nil {
+      throw EngineError(
+        .option, "option \"pack\": a GGUF file holds rows as they are", key: "pack",
+        hint: "leave it out, or write a folder: a name that does not end in .gguf")
+    }
     var policy = WeightPolicy(options: options)
     // In a file nothing is left to map as stored: embeddings go with the head.
     if options["embeddings"] == nil, let head = policy.head {

@@ -78,7 +78,7 @@ extension OptionTable {
       ),
       Option(
         "pack", .word(["off", "auto", "on"]), default: "off",
-        "Interleaves the rows of matrices in a folder, so that they are not interleaved at each load: on all that have such a form, auto those that are faster so on this processor. Only this library reads them."
+        "Interleaves the rows of matrices in a folder, so that they are not interleaved at each load: on all that have such a form, auto those that are faster so on this processor. Only this library reads them; not for a GGUF file."
       ),
       Option(
         "overwrite", .bool, default: false,
