@@ -114,9 +114,10 @@ typedef struct qwen_model_s *qwen_model;
  * then returns QWEN_ERROR_CANCELLED. */
 typedef int32_t (*qwen_progress_callback)(const char *stage, double fraction, void *user);
 
-/* Opens a model: path is a Hugging Face or ModelScope folder, or one .gguf file. Options: see
- * qwen_describe("options"), section "open" ({"load": "map", "threads": 4, "weights": "q8_0", ...}). Weights that
- * are converted take the memory of the result and a few megabytes. progress may be NULL. */
+/* Opens a model: path is a Hugging Face or ModelScope folder, or a .gguf file (of a model in
+ * parts, name-00001-of-00003.gguf, any of them). Options: see qwen_describe("options"), section "open" ({"load": "map",
+ * "threads": 4, "weights": "q8_0", ...}). Weights that are converted take the memory of the result and a few
+ * megabytes. progress may be NULL. */
 qwen_status qwen_model_open(qwen_model *out, const char *path, const char *options_json,
                             qwen_progress_callback progress, void *user);
 

@@ -6,6 +6,13 @@ package struct Folder: Sendable {
 
   package init(path: String) { self.path = path }
 
+  /// The folder that holds the file at `path`, and the file's name in it.
+  static func parent(of path: String) -> (folder: Folder, name: String) {
+    guard let slash = path.lastIndex(of: "/") else { return (Folder(path: "."), path) }
+    let name = String(path[path.index(after: slash)...])
+    return (Folder(path: slash == path.startIndex ? "/" : String(path[..<slash])), name)
+  }
+
   /// The path of one of its files.
   package func path(_ name: String) -> String {
     path.hasSuffix("/") ? path + name : path + "/" + name

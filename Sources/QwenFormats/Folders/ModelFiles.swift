@@ -1,4 +1,4 @@
-/// What a path holds: a model folder, or one GGUF file.
+/// What a path holds: a model folder, or a model in GGUF.
 package enum ModelFiles: Sendable {
   case folder(Folder)
   case gguf(GGUFFile)
@@ -12,7 +12,13 @@ package enum ModelFiles: Sendable {
       throw FormatError(
         .missing, path: "", "the path is empty", hint: "give a model folder or a .gguf file")
     }
-    if Folder.exists(path) { return .folder(try ModelFolder.find(path)) }
+    var path = path
+    if Folder.exists(path) {
+      switch try ModelFolder.find(path) {
+      case .folder(let folder): return .folder(folder)
+      case .file(let inside): path = inside
+      }
+    }
     let file = try FileBytes(path: path, mode: mode, progress: progress)
     try Stray.refuse(file)
     for ending in [".safetensors", ".bin", ".json"] where path.hasSuffix(ending) {
@@ -20,7 +26,7 @@ package enum ModelFiles: Sendable {
         .unsupported, path: path, "is one file of a model folder",
         hint: "give the folder, which has config.json and the tokenizer too")
     }
-    return .gguf(try GGUFFile(file, layout: layout))
+    return .gguf(try GGUFFile.open(file, progress: progress, layout: layout))
   }
 }
 

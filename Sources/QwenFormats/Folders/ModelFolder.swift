@@ -1,4 +1,5 @@
-/// Finds the folder with config.json from what people have: that folder, or one of a download cache.
+/// Finds the folder with config.json from what people have: that folder, or one of a download cache; without config.json,
+/// the only GGUF model in it.
 ///
 /// Hugging Face keeps `models--owner--name/{blobs, refs, snapshots/<commit>}` with links, ModelScope plain
 /// files in `owner/name` with `.msc` and configuration.json beside them.
@@ -6,16 +7,20 @@ enum ModelFolder {
   /// Longest text of a reference, a commit.
   private static let referenceLimit = 256
 
-  static func find(_ path: String) throws(FormatError) -> Folder {
+  enum Found {
+    case folder(Folder)
+    /// Path of a GGUF file.
+    case file(String)
+  }
+
+  static func find(_ path: String) throws(FormatError) -> Found {
     let folder = Folder(path: path)
-    if folder.has("config.json") { return folder }
-    if folder.hasBrokenLink("config.json") { throw folder.brokenLink("config.json") }
-    if Folder.exists(folder.path("snapshots")) { return try snapshot(folder) }
-    throw nothing(folder)
+    let isCache = !folder.has("config.json") && Folder.exists(folder.path("snapshots"))
+    return isCache ? try snapshot(folder) : try model(in: folder)
   }
 
   /// The snapshot that the branch `main` means, or the only one.
-  private static func snapshot(_ repository: Folder) throws(FormatError) -> Folder {
+  private static func snapshot(_ repository: Folder) throws(FormatError) -> Found {
     let snapshots = Folder(path: repository.path("snapshots"))
     let names = try snapshots.names().filter { Folder.exists(snapshots.path($0)) }
     var commit: String?
@@ -25,10 +30,10 @@ enum ModelFolder {
       commit = file.all.repairedText().split(whereSeparator: \.isWhitespace).first.map(String.init)
     }
     if let commit, names.contains(commit) {
-      return try complete(Folder(path: snapshots.path(commit)))
+      return try model(in: Folder(path: snapshots.path(commit)))
     }
     if commit == nil, names.count == 1 {
-      return try complete(Folder(path: snapshots.path(names[0])))
+      return try model(in: Folder(path: snapshots.path(names[0])))
     }
     throw FormatError(
       .missing, path: repository.path,
@@ -38,10 +43,14 @@ enum ModelFolder {
         ? "download the model again" : "give the folder of one: snapshots/\(escaped(names[0]))")
   }
 
-  private static func complete(_ folder: Folder) throws(FormatError) -> Folder {
-    if folder.has("config.json") { return folder }
-    throw folder.hasBrokenLink("config.json")
-      ? folder.brokenLink("config.json") : nothing(folder)
+  private static func model(in folder: Folder) throws(FormatError) -> Found {
+    if folder.has("config.json") { return .folder(folder) }
+    if folder.hasBrokenLink("config.json") { throw folder.brokenLink("config.json") }
+    // Parts of one model count once.
+    let files = ((try? folder.names()) ?? []).filter { $0.hasSuffix(".gguf") }
+    let models = Set(files.map { GGUFParts(of: $0)?.name(0) ?? $0 })
+    if models.count == 1, let file = files.first { return .file(folder.path(file)) }
+    throw nothing(folder)
   }
 
   /// No model here; says what is.
@@ -54,7 +63,7 @@ enum ModelFolder {
     }
     var hint = "give the folder that holds config.json and the weights"
     if !files.isEmpty {
-      hint = "give the file itself: \(escapedList(files))"
+      hint = "give one file: \(escapedList(files))"
     } else if !inside.isEmpty {
       hint = "give one of the folders in it: \(escapedList(inside))"
     } else if names.contains("configuration.json") {

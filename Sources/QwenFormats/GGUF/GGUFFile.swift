@@ -9,7 +9,7 @@ package struct BlockLayout: Sendable {
   }
 }
 
-/// A GGUF file of version 2 or 3: metadata and tensors.
+/// A GGUF file of version 2 or 3, or a model cut into several: metadata and tensors.
 ///
 /// Source: the GGUF specification of the ggml project. Every count and offset is checked against the file
 /// before it is used; nothing is allocated from a count alone.
@@ -56,13 +56,17 @@ package struct GGUFFile: Sendable {
         hint: "download it again")
     }
     (metadata, metadataBytes) = try GGUFFile.readMetadata(&reader, count: valueCount)
-    if let parts = metadata["split.count"]?.int, parts > 1 {
-      throw FormatError(
-        .unsupported, path: path, "is one of \(parts) parts",
-        hint: "merge them with gguf-split --merge")
-    }
     tensors = try GGUFFile.readTensors(
       &reader, count: tensorCount, file: file, metadata: metadata, layout: layout)
+  }
+
+  /// The same header with other tensors.
+  init(_ header: GGUFFile, tensors: TensorArchive) {
+    path = header.path
+    version = header.version
+    metadata = header.metadata
+    metadataBytes = header.metadataBytes
+    self.tensors = tensors
   }
 
   private static func readMetadata(

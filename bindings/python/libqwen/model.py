@@ -56,7 +56,7 @@ class Model(Owned):
         """Opens a model.
 
         Args:
-            path: a Hugging Face or ModelScope folder, or one .gguf file.
+            path: a Hugging Face or ModelScope folder, or a .gguf file (any part of a model in parts).
             progress: called on this thread while the model loads; an exception from it stops the load
                 and is raised here. So does Ctrl-C.
             **options: ``threads, load, compute, ...``: section "open" of
@@ -100,6 +100,7 @@ class Model(Owned):
         revision: Optional[str] = None,
         cache_dir: Any = None,
         local_files_only: bool = False,
+        gguf_file: Optional[str] = None,
         progress: Optional[ProgressCallback] = None,
         **options: Any,
     ) -> "Model":
@@ -112,6 +113,8 @@ class Model(Owned):
             revision: branch, tag or commit of a name.
             cache_dir: where to look, and where downloads go, instead of the usual caches.
             local_files_only: never ask a hub.
+            gguf_file: the GGUF file to take of a folder or repository; the other parts of a model in
+                parts come with it.
             progress: as in `Model`.
             **options: as in `Model`.
 
@@ -122,7 +125,11 @@ class Model(Owned):
         from .compat import folders
 
         path = folders.resolve(
-            name, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only
+            name,
+            revision=revision,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            gguf_file=gguf_file,
         )
         return cls(path, progress=progress, **options)
 

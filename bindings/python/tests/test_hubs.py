@@ -73,6 +73,63 @@ def test_a_name_is_fetched_from_the_hub_once(library: None, tmp_path: Path) -> N
         assert "hf download Qwen/Other" in missing.stderr
 
 
+def test_one_gguf_file_of_a_repository_is_fetched(library: None, tmp_path: Path) -> None:
+    pytest.importorskip("huggingface_hub")
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    for name in ("tiny-f16.gguf", "tiny-q4_0.gguf"):
+        shutil.copy(tiny_path("qwen2-gguf"), repository / name)
+    (repository / "README.md").write_text("not wanted", encoding="ascii")
+    given = "'Qwen/Tiny-GGUF', gguf_file='tiny-q4_0.gguf'"
+    code = (
+        "import libqwen\n"
+        f"tokenizer = libqwen.AutoTokenizer.from_pretrained({given})\n"
+        f"model = libqwen.AutoModelForCausalLM.from_pretrained({given})\n"
+        "print(tokenizer.model.path); print(model.model.path)\n"
+        "print(libqwen.Model.from_pretrained('Qwen/Tiny-GGUF').path)\n"
+    )
+    caches = {"HF_HUB_CACHE": str(tmp_path / "hub"), "MODELSCOPE_CACHE": str(tmp_path / "scope")}
+    with Hub("Qwen/Tiny-GGUF", repository) as hub:
+        unnamed = in_another_process(
+            "import libqwen; libqwen.Model.from_pretrained('Qwen/Tiny-GGUF')",
+            HF_ENDPOINT=hub.url,
+            **caches,
+        )
+        assert "QwenOptionError" in unnamed.stderr
+        assert "2 GGUF models are there (tiny-f16.gguf, tiny-q4_0.gguf)" in unnamed.stderr
+        assert 'gguf_file="tiny-f16.gguf"' in unnamed.stderr
+        run = in_another_process(code, HF_ENDPOINT=hub.url, **caches)
+        assert run.returncode == 0, run.stderr
+    snapshot = tmp_path / "hub" / "models--Qwen--Tiny-GGUF" / "snapshots" / COMMIT
+    # What is in the cache is the only one now.
+    assert run.stdout.split() == [str(snapshot / "tiny-q4_0.gguf")] * 2 + [str(snapshot)]
+    assert [file.name for file in snapshot.iterdir()] == ["tiny-q4_0.gguf"]
+
+
+def test_gguf_files_of_folders_and_caches(
+    library: None, empty_caches: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in ("huggingface_hub", "modelscope"):
+        monkeypatch.setitem(sys.modules, package, None)
+    folder = empty_caches / "scope" / "Qwen" / "Tiny-GGUF"
+    folder.mkdir(parents=True)
+    for name in ("a.gguf", "b-00001-of-00002.gguf"):
+        shutil.copy(tiny_path("qwen2-gguf"), folder / name)
+    with Model.from_pretrained("Qwen/Tiny-GGUF", gguf_file="a.gguf") as model:
+        assert model.path == str(folder / "a.gguf")
+    with Model.from_pretrained(folder, gguf_file="a.gguf") as model:
+        assert model.path == str(folder / "a.gguf")
+    with pytest.raises(
+        libqwen.QwenIOError, match=r"no such file; there are a.gguf, b-00001-of-00002.gguf"
+    ):
+        Model.from_pretrained(folder, gguf_file="c.gguf")
+    # Without its other part the second is not whole.
+    with pytest.raises(
+        libqwen.QwenIOError, match=r"hf download Qwen/Tiny-GGUF b-00001-of-00002.gguf"
+    ):
+        Model.from_pretrained("Qwen/Tiny-GGUF", gguf_file="b-00001-of-00002.gguf")
+
+
 def test_a_whole_cache_needs_no_package(
     library: None, empty_caches: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,8 +158,15 @@ def test_modelscope_is_asked_if_it_is_there(
     library: None, empty_caches: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: List[Dict[str, Any]] = []
+    patterns: List[str] = []
 
-    def snapshot_download(model_id: str, revision: Any = None, cache_dir: Any = None) -> str:
+    def snapshot_download(
+        model_id: str, revision: Any = None, cache_dir: Any = None, allow_patterns: Any = None
+    ) -> str:
+        if allow_patterns is not None:
+            patterns.extend(allow_patterns)
+            shutil.copy(tiny_path("qwen2-gguf"), empty_caches / patterns[0])
+            return str(empty_caches)
         asked.append({"model_id": model_id, "revision": revision, "cache_dir": cache_dir})
         target = empty_caches / "scope" / "QWen" / "tiny"
         shutil.copytree(SOURCE, target)
@@ -118,6 +182,11 @@ def test_modelscope_is_asked_if_it_is_there(
         with AutoModelForCausalLM.from_pretrained("QWen/tiny", revision="v1.0.0") as model:
             assert model.model.path == str(empty_caches / "scope" / "QWen" / "tiny")
     assert asked == [{"model_id": "QWen/tiny", "revision": "v1.0.0", "cache_dir": None}]
+    with Model.from_pretrained("QWen/tiny-GGUF", gguf_file="a.gguf") as tiny:
+        assert tiny.path == str(empty_caches / "a.gguf")
+    assert patterns == ["a.gguf"]
+    with pytest.raises(libqwen.QwenOptionError, match="say which one: gguf_file="):
+        Model.from_pretrained("QWen/other-GGUF")
 
 
 def test_nobody_is_asked_offline(empty_caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,6 +210,12 @@ def test_only_what_a_model_needs_is_wanted() -> None:
     assert hubs.wanted(files + torch_files + shards, False) == small
     assert hubs.wanted(files + torch_files + shards, True) == small + shards
     assert hubs.wanted(files + torch_files, True) == small + torch_files
+    parts = ["a-00001-of-00002.gguf", "a-00002-of-00002.gguf"]
+    assert hubs.gguf_parts(parts[1]) == parts
+    assert hubs.wanted([*parts, "README.md"], True) == parts
+    assert hubs.wanted(parts, False) == parts
+    with pytest.raises(libqwen.QwenOptionError, match=r"\(a-00001-of-00002.gguf, b.gguf\)"):
+        hubs.wanted([*parts, "b.gguf"], True)
 
 
 def test_the_pipeline_of_modelscope(library: None) -> None:

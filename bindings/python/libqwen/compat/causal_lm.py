@@ -285,6 +285,7 @@ class AutoModelForCausalLM:
         low_cpu_mem_usage: Any = None,
         resume_download: Any = None,
         local_files_only: Any = None,
+        gguf_file: Optional[str] = None,
         **options: Any,
     ) -> CausalLM:
         """Opens a model.
@@ -310,6 +311,8 @@ class AutoModelForCausalLM:
             low_cpu_mem_usage: accepted and without effect.
             resume_download: accepted and without effect.
             local_files_only: never ask a hub.
+            gguf_file: the GGUF file to take of a folder or repository; the other parts of a model in
+                parts come with it.
             **options: those of `libqwen.Model`: ``threads, load, compute, ...``.
 
         Raises:
@@ -321,7 +324,11 @@ class AutoModelForCausalLM:
             if device != "auto":
                 _check_device(device)
         folder = folders.resolve(
-            path, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only
+            path,
+            revision=revision,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            gguf_file=gguf_file,
         )
         wished = weight_options(
             folder,

@@ -20,6 +20,7 @@ def resolve(
     cache_dir: Any = None,
     local_files_only: Any = None,
     weights: bool = True,
+    gguf_file: Optional[str] = None,
 ) -> str:
     """The path of a model.
 
@@ -31,43 +32,66 @@ def resolve(
         cache_dir: where to look, and where downloads go, instead of the usual caches.
         local_files_only: never ask a hub. So does HF_HUB_OFFLINE=1 in the environment.
         weights: False if tokenizer and configuration will do.
+        gguf_file: the GGUF file to take of it, for a model in parts any of them.
 
     Raises:
         QwenIOError: it is nowhere; the sentence says where we looked and how to download it.
+        QwenOptionError: a repository has several GGUF models, and `gguf_file` names none.
     """
     path = Path(os.fspath(name)).expanduser()
     if path.exists():
-        return str(path)
+        return str(path) if gguf_file is None else _file(path, gguf_file)
     text = str(name)
     if text.count("/") != 1 or text.startswith((".", "/", "~")):
         raise QwenIOError(f"{text}: no such file or folder", details={"path": text})
     candidates = _hugging_face(text, revision, cache_dir) + _modelscope(text, cache_dir)
     candidates = [candidate for candidate in candidates if candidate.is_dir()]
     for candidate in candidates:
-        if _is_whole(candidate, weights):
+        if gguf_file is not None:
+            if all((candidate / part).exists() for part in hubs.gguf_parts(gguf_file)):
+                return str(candidate / gguf_file)
+        elif _is_whole(candidate, weights):
             return str(candidate)
     failures: List[hubs.Failure] = []
     if not local_files_only:
         folder, failures = hubs.download(
-            text, revision=revision, cache_dir=cache_dir, weights=weights
+            text,
+            revision=revision,
+            cache_dir=cache_dir,
+            weights=weights,
+            gguf_file=gguf_file,
         )
         if folder is not None:
-            return folder
-    if candidates:
+            return folder if gguf_file is None else _file(Path(folder), gguf_file)
+    if candidates and gguf_file is None:
         # Opening it says what is missing.
         return str(candidates[0])
     said = "".join(f"; {hub} said: {sentence}" for hub, sentence in failures)
+    what = "" if gguf_file is None else f" {gguf_file}"
     raise QwenIOError(
         f"{text}: no folder of this name, and not in the caches of Hugging Face and ModelScope{said}; "
-        f"get it with `hf download {text}`, or `modelscope download --model {text}`, and pass the "
+        f"get it with `hf download {text}{what}`, or `modelscope download --model {text}`, and pass the "
         "folder, or install huggingface_hub or modelscope, which libqwen then asks",
         details={"path": text},
     )
 
 
+def _file(folder: Path, name: str) -> str:
+    """A GGUF file in a folder that is there."""
+    file = folder / name
+    if file.exists():
+        return str(file)
+    there = hubs.gguf_models(found.name for found in folder.iterdir()) if folder.is_dir() else []
+    hint = f"; there are {', '.join(there)}" if there else ""
+    raise QwenIOError(f"{file}: no such file{hint}", details={"path": str(file)})
+
+
 def _is_whole(folder: Path, weights: bool) -> bool:
     """Whether a folder of a cache has what opening it needs; its files may still be damaged."""
     names = {file.name for file in folder.iterdir() if file.exists()}
+    models = hubs.gguf_models(names)
+    if "config.json" not in names and len(models) == 1:
+        return names.issuperset(hubs.gguf_parts(models[0]))
     if not weights:
         tokenizers = ("tokenizer.json", "vocab.json", "qwen.tiktoken")
         return "config.json" in names and any(name in names for name in tokenizers)

@@ -277,6 +277,7 @@ class AutoTokenizer:
         revision: Optional[str] = None,
         cache_dir: Any = None,
         local_files_only: Any = None,
+        gguf_file: Optional[str] = None,
         trust_remote_code: bool = False,
         use_fast: bool = True,
         padding_side: str = "left",
@@ -290,6 +291,7 @@ class AutoTokenizer:
             revision: branch, tag or commit of a name.
             cache_dir: where to look, and where downloads go, instead of the usual caches.
             local_files_only: never ask a hub.
+            gguf_file: as there; its vocabulary comes with its weights.
             trust_remote_code: accepted and without effect: no code of a folder is ever run.
             use_fast: accepted and without effect.
             padding_side: "left" or "right".
@@ -311,6 +313,7 @@ class AutoTokenizer:
             cache_dir=cache_dir,
             local_files_only=local_files_only,
             weights=False,
+            gguf_file=gguf_file,
         )
         tokenizer = Tokenizer(Model(folder, load="vocabulary"), padding_side=padding_side)
         if pad_token is not None:
