@@ -408,17 +408,31 @@ QK_INLINE QK_AVX2 __m256i k_word(const uint8_t *block, int w, int h) {
   return _mm256_loadu_si256((const __m256i *)(block + 64 * (size_t)w + 32 * (size_t)h));
 }
 
-QK_INLINE QK_AVX2 qk_head8 k_head(const uint8_t *block, int h) {
-  const qk_rows8 half = qk_half_group(block, h);
-  qk_head8 head;
-  qk_head_scales6(&half, 0, &head);
-  return head;
+// Where the codes of parts i and i + 1 lie; fetches what lies as far into a block that is needed later.
+QK_INLINE const uint8_t *k_words(const uint8_t *block, int i) {
+  qk_prefetch_near(block + (size_t)i * (Q4_K_BYTES / PARTS) + QK_PARTS_AHEAD, Q4_K_BYTES / PARTS * 2);
+  return block + 256 + 256 * (size_t)i;
+}
+
+// The scales and minima of all parts of a block.
+QK_INLINE QK_AVX2 void k_factors(const uint8_t *block, __m256 d[PARTS][HALVES], __m256 m[PARTS][HALVES]) {
+  QK_UNROLL for (int h = 0; h < HALVES; h++) {
+    const qk_rows8 half = qk_half_group(block, h);
+    qk_head8 head;
+    qk_head_scales6(&half, 0, &head);
+    QK_UNROLL for (int p = 0; p < PARTS; p++) {
+      qk_part8 part;
+      qk_apply_scales6(&head, p, &part);
+      d[p][h] = part.d;
+      m[p][h] = part.m;
+    }
+  }
 }
 
 // The products of 16 rows and some tokens with the parts first ... last - 1 of a quarter of a block, whose codes lie in the
 // lower and the upper halves of the same bytes.
 QK_INLINE QK_AVX2 void k_quarter(const int first, const int last, const int tokens, const uint8_t *words,
-                                 const qk_head8 head[HALVES], int quarter, const qk_a8_block *x,
+                                 __m256 (*d)[HALVES], __m256 (*m)[HALVES], const qk_a8_block *x,
                                  size_t x_stride, __m256 totals[HALVES][TOKENS]) {
   __m256i pairs[HALVES][2][TOKENS];
   QK_UNROLL for (int g = 0; g < 8; g++) {
@@ -442,12 +456,10 @@ QK_INLINE QK_AVX2 void k_quarter(const int first, const int last, const int toke
   }
   QK_UNROLL for (int p = first; p < last; p++) {
     QK_UNROLL for (int h = 0; h < HALVES; h++) {
-      qk_part8 part;
-      qk_apply_scales6(&head[h], 2 * quarter + p, &part);
       QK_UNROLL for (int t = 0; t < tokens; t++) {
         const __m256i sum = pairs[h][p][t];
         const __m256i exact = QK_VNNI ? sum : _mm256_madd_epi16(sum, _mm256_set1_epi16(1));
-        totals[h][t] = qk_add_block8(QK_Q4_1, exact, part.d, part.m, x + (size_t)t * x_stride + p,
+        totals[h][t] = qk_add_block8(QK_Q4_1, exact, d[p][h], m[p][h], x + (size_t)t * x_stride + p,
                                      totals[h][t]);
       }
     }
@@ -460,15 +472,15 @@ QK_INLINE QK_AVX2 void k_tile(const int tokens, const uint8_t *group, size_t blo
   __m256 totals[HALVES][TOKENS];
   load_totals(tokens, y, y_stride, is_first, count, totals);
   for (size_t b = 0; b < blocks; b++, group += Q4_K_BYTES) {
-    const qk_head8 head[HALVES] = {k_head(group, 0), k_head(group, 1)};
-    QK_UNROLL for (int i = 0; i < PARTS / 2; i++, x += 2) {
-      qk_prefetch_near(group + (size_t)i * (Q4_K_BYTES / 4) + QK_PARTS_AHEAD, Q4_K_BYTES / 4);
-      const uint8_t *words = group + 256 + 512 * (size_t)i;
+    __m256 d[PARTS][HALVES], m[PARTS][HALVES];
+    k_factors(group, d, m);
+    QK_ROLLED for (int i = 0; i < PARTS; i += 2, x += 2) {
+      const uint8_t *words = k_words(group, i);
       if (tokens == 1) {
-        k_quarter(0, 2, tokens, words, head, i, x, x_stride, totals);
+        k_quarter(0, 2, tokens, words, d + i, m + i, x, x_stride, totals);
       } else {
-        k_quarter(0, 1, tokens, words, head, i, x, x_stride, totals);
-        k_quarter(1, 2, tokens, words, head, i, x, x_stride, totals);
+        k_quarter(0, 1, tokens, words, d + i, m + i, x, x_stride, totals);
+        k_quarter(1, 2, tokens, words, d + i, m + i, x, x_stride, totals);
       }
     }
   }
@@ -490,17 +502,15 @@ QK_INLINE QK_AVX2 void k_tiles(const uint8_t *group, size_t blocks, const qk_a8_
 
 QK_INLINE QK_AVX2 void k_fill(panel *panel, const uint8_t *group, size_t blocks) {
   for (size_t b = 0; b < blocks; b++, group += Q4_K_BYTES) {
-    qk_prefetch_near(group + PANEL_BLOCKS / PARTS * Q4_K_BYTES, Q4_K_BYTES);
-    QK_UNROLL for (int h = 0; h < HALVES; h++) {
-      const qk_head8 head = k_head(group, h);
-      QK_UNROLL for (int p = 0; p < PARTS; p++) {
-        const size_t at = b * PARTS + (size_t)p;
-        qk_part8 part;
-        qk_apply_scales6(&head, p, &part);
-        panel->d[at][h] = part.d;
-        panel->m[at][h] = part.m;
-        QK_UNROLL for (int g = 0; g < 8; g++) {
-          panel->low[at][g][h] = four_bits(k_word(group, 4 + p / 2 * 8 + g, h), p % 2);
+    const size_t at = b * PARTS;
+    k_factors(group, panel->d + at, panel->m + at);
+    QK_ROLLED for (int i = 0; i < PARTS; i += 2) {
+      const uint8_t *words = k_words(group, i);
+      QK_UNROLL for (int g = 0; g < 8; g++) {
+        QK_UNROLL for (int h = 0; h < HALVES; h++) {
+          const __m256i word = k_word(words, g, h);
+          panel->low[at + (size_t)i][g][h] = four_bits(word, 0);
+          panel->low[at + (size_t)i + 1][g][h] = four_bits(word, 1);
         }
       }
     }

@@ -27,6 +27,14 @@
 #define QK_UNROLL _Pragma("GCC unroll 32")
 #endif
 
+// Loops over parts that are alike stay loops: the processor's own prefetching follows an instruction that reads on and on, and
+// loses the thread where a block of 256 has been written out as hundreds of them.
+#if defined(__clang__)
+#define QK_ROLLED _Pragma("clang loop unroll(disable)")
+#else
+#define QK_ROLLED _Pragma("GCC unroll 1")
+#endif
+
 #define QK_INLINE static inline __attribute__((always_inline))
 
 // Products and sums are fused only where the code says so: all twins round alike.
