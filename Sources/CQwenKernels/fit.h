@@ -264,6 +264,42 @@ QK_INLINE void qk_weights_of(const float *importance, float *weights, int count)
 
 QK_INLINE float qk_as_half(float value) { return qk_half_to_float(qk_float_to_half(value)); }
 
+// Blocks of 32 with one scale, and perhaps a minimum behind it, each a half; then what store writes.
+typedef struct {
+  size_t bytes;
+  qk_grid grid;
+  int has_minimum;
+  void (*encode)(const float *values, void *target, size_t count);
+  void (*store)(uint8_t *target, const uint8_t codes[32]);
+} qk_blocks32;
+
+// The plain encoder's line or a fitted one for each block, whichever errs less.
+QK_INLINE void qk_encode_best32(qk_blocks32 form, const float *values, const float *importance, uint8_t *block,
+                                size_t count) {
+  for (size_t b = 0; b < count / 32; b++, block += form.bytes, values += 32) {
+    // What is no number stays as the plain encoder leaves it.
+    form.encode(values, block, 32);
+    if (!qk_is_finite(values, 32)) {
+      continue;
+    }
+    float w[32];
+    qk_weights_of(importance ? importance + 32 * b : 0, w, 32);
+    const qk_line plain = {qk_half_to_float(qk_load_u16(block)),
+                           form.has_minimum ? qk_half_to_float(qk_load_u16(block + 2)) : 0};
+    const qk_line fit = form.has_minimum ? qk_fit_line(form.grid, values, w, 32, 0)
+                                         : (qk_line){qk_fit_scale(form.grid, values, w, 32), 0};
+    const qk_line line = qk_choose_line(form.grid, values, w, 32, plain,
+                                        (qk_line){qk_as_half(fit.d), qk_as_half(fit.m)});
+    uint8_t codes[32];
+    qk_codes_of(form.grid, values, 32, line, codes);
+    qk_store_half(block, line.d);
+    if (form.has_minimum) {
+      qk_store_half(block + 2, line.m);
+    }
+    form.store(block + (form.has_minimum ? 4 : 2), codes);
+  }
+}
+
 // A function encode_best of the format's file as qk_<name>_encode_best, compiled twice: fused operations are not
 // formed, so the bits are the same.
 #if QK_X86

@@ -70,27 +70,13 @@ void qk_q5_1_encode(const float *values, void *target, size_t count) {
   }
 }
 
-static const qk_grid grid = {0, 31, 0};
-
 QK_INLINE void encode_best(const float *values, const float *importance, void *target, size_t count) {
-  uint8_t *block = target;
-  for (size_t b = 0; b < count / 32; b++, block += BYTES, values += 32) {
-    // What is no number stays as the plain encoder leaves it.
-    qk_q5_1_encode(values, block, 32);
-    if (!qk_is_finite(values, 32)) {
-      continue;
-    }
-    float w[32];
-    qk_weights_of(importance ? importance + 32 * b : 0, w, 32);
-    const qk_line fit = qk_fit_line(grid, values, w, 32, 0);
-    qk_line line = {qk_half_to_float(qk_load_u16(block)), qk_half_to_float(qk_load_u16(block + 2))};
-    line = qk_choose_line(grid, values, w, 32, line, (qk_line){qk_as_half(fit.d), qk_as_half(fit.m)});
-    uint8_t codes[32];
-    qk_codes_of(grid, values, 32, line, codes);
-    qk_store_half(block, line.d);
-    qk_store_half(block + 2, line.m);
-    qk_store_codes5(block + 4, codes);
-  }
+  const qk_blocks32 form = {.bytes = BYTES,
+                            .grid = {0, 31, 0},
+                            .has_minimum = 1,
+                            .encode = qk_q5_1_encode,
+                            .store = qk_store_codes5};
+  qk_encode_best32(form, values, importance, target, count);
 }
 
 QK_BEST_ENCODER(q5_1)
