@@ -288,6 +288,19 @@ libqwen.convert({str(model[1])!r}, {str(tmp_path / out)!r}, weights="q8_0", prog
     assert len(left) == 1 and left[0].startswith(f".{out}.") and left[0].endswith(".part")
 
 
+def test_a_packed_form_of_another_version_is_refused_by_name(tmp_path):
+    wide.write(tmp_path / "m", "qwen2")
+    libqwen.convert(tmp_path / "m", tmp_path / "p", weights="q6_k", pack="on")
+    path = tmp_path / "p" / "model.safetensors"
+    data = path.read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = data[8:end].replace(b"Q6_Kx16s", b"Q6_Kx16")
+    assert len(header) < end - 8
+    path.write_bytes(data[:8] + header.ljust(end - 8) + data[end:])
+    with pytest.raises(libqwen.QwenUnsupportedError, match='element type "Q6_Kx16"; .* must be converted again'):
+        libqwen.Model(tmp_path / "p")
+
+
 @pytest.mark.parametrize("word", ["on", "auto"])
 def test_a_file_can_not_hold_interleaved_rows(tmp_path, word):
     wide.write(tmp_path / "m", "qwen2")

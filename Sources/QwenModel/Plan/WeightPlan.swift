@@ -130,6 +130,7 @@ extension StorageFormat {
     throw FormatError(
       .unsupported, path: entry.region.owner.path,
       "tensor \"\(escaped(entry.name))\" has the element type \(entry.type)",
-      hint: "this build reads \(StorageFormat.all.map(\.name).joined(separator: ", "))")
+      hint: "this build reads \(StorageFormat.all.map(\.name).joined(separator: ", "))"
+        + "; a folder that another version packed must be converted again")
   }
 }
