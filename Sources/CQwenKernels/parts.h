@@ -41,6 +41,7 @@ typedef struct {
   const int16_t *wide;  // of wide codes: what 4 bits stand for
   int is_vnni; // set by twins for AVX-VNNI, not by formats
   size_t head; // bytes before the blocks of a row, where that is alike for all lengths
+  int alike; // parts after which codes and factors lie as before, further on; 0: never
   int is_tail; // bytes of a block left by division by 4 stand at its end (parts_groups.h)
 } qk_traits;
 

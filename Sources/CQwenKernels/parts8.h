@@ -20,6 +20,13 @@ typedef struct {
 // work a byte is, the fewer bytes does the processor see by itself.
 enum { QK_PARTS_AHEAD = 12 << 10 };
 
+// Each part p of a block in turn: as many as are unlike one another are written out, the rest is a loop.
+#define QK_EACH_PART(p, traits)                                                                     \
+  QK_ROLLED for (int p##_from = 0; p##_from < (traits).parts; p##_from += qk_unlike(traits))          \
+  QK_UNROLL for (int p = p##_from; p < p##_from + qk_unlike(traits); p++)
+
+QK_INLINE int qk_unlike(qk_traits traits) { return traits.alike > 0 ? traits.alike : traits.parts; }
+
 // Fetches the cache lines that begin within count bytes, up to one too many: some are asked for twice, which helps,
 // since what is asked for while all buffers are taken is dropped.
 QK_INLINE void qk_prefetch_parts(const uint8_t *source, size_t count) {

@@ -88,16 +88,41 @@ QK_INLINE QK_AVX2 __m256i qk_wide_products2(const qk_part8 *p, const qk_x2 *x) {
   return qk_add_pairs2(outer, inner);
 }
 
-// Adds the products of codes in vectors first ... last - 1 of 8 rows and one token to sum.
+// Whether the scales of halves are multiplied as words with pairs of products, which must be added up anyway.
+QK_INLINE int qk_scales_words2(qk_traits traits) { return traits.has_halves && !traits.is_vnni; }
+
+// Makes such scales of integers: s[i] has that of half i twice, zero both, times the offset.
+QK_INLINE QK_AVX2 void qk_word_scales2(qk_traits traits, qk_part8 *part) {
+  const __m256i both = _mm256_blend_epi16(part->s[0], _mm256_slli_epi32(part->s[1], 16), 0xaa);
+  part->zero = _mm256_mullo_epi16(both, _mm256_set1_epi16((int16_t)traits.offset));
+  const __m256i order = qk_twice(_mm_setr_epi8(0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9, 12, 13, 12, 13));
+  QK_UNROLL for (int i = 0; i < 2; i++) { part->s[i] = _mm256_shuffle_epi8(part->s[i], order); }
+}
+
+// Takes off what the offset has added to a sum of such products.
+QK_INLINE QK_AVX2 __m256i qk_without_offset2(qk_traits traits, const qk_part8 *part, const qk_a8_block *x,
+                                             __m256i sum) {
+  int32_t halves;
+  memcpy(&halves, x->halves, sizeof halves);
+  const __m256i more = _mm256_madd_epi16(part->zero, _mm256_set1_epi32(halves));
+  return traits.offset == 0 ? sum : _mm256_sub_epi32(sum, more);
+}
+
+// What is left to do with a sum: products of words have their scales.
+QK_INLINE qk_traits qk_left2(qk_traits traits) {
+  traits.has_halves = traits.has_halves && traits.is_vnni;
+  return traits;
+}
+
+// Adds the products of codes in vectors first ... last - 1 of 8 rows and one token, times words, to sum.
 QK_INLINE QK_AVX2 __m256i qk_products2(qk_codes codes, const __m256i q[8], const qk_a8_block *x,
-                                       int first, int last, __m256i sum) {
-  const __m256i ones = _mm256_set1_epi16(1);
+                                       int first, int last, __m256i words, __m256i sum) {
   if (codes == QK_CODES_SIGNED) {
     // |q| * sign(x, q): a pair is at most 2 * 128 * 127, which 16 bits hold.
     QK_UNROLL for (int g = first; g < last; g++) {
       const __m256i signed_x = _mm256_sign_epi8(qk_four(x, g), q[g]);
       const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(q[g]), signed_x);
-      sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, ones));
+      sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, words));
     }
     return sum;
   }
@@ -110,7 +135,7 @@ QK_INLINE QK_AVX2 __m256i qk_products2(qk_codes codes, const __m256i q[8], const
     QK_UNROLL for (int i = 1; i < run; i++) {
       pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(q[g + i], qk_four(x, g + i)));
     }
-    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, ones));
+    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, words));
   }
   return sum;
 }
@@ -121,16 +146,19 @@ QK_INLINE QK_AVX2 __m256 qk_add_part2(qk_traits traits, const qk_part8 *p, const
     return qk_dot_part8(traits, qk_dot_vnni, p, x->x, total);
   }
   __m256i sums[2];
-  qk_starts8(traits, traits.offset, x->x, sums);
   if (traits.codes == QK_CODES_WIDE) {
     sums[0] = qk_wide_products2(p, x);
+    sums[1] = _mm256_setzero_si256();
   } else if (traits.has_halves) {
-    sums[0] = qk_products2(traits.codes, p->q, x->x, 0, 4, sums[0]);
-    sums[1] = qk_products2(traits.codes, p->q, x->x, 4, 8, sums[1]);
+    sums[0] = qk_products2(traits.codes, p->q, x->x, 0, 4, p->s[0], _mm256_setzero_si256());
+    sums[0] = qk_products2(traits.codes, p->q, x->x, 4, 8, p->s[1], sums[0]);
+    sums[0] = qk_without_offset2(traits, p, x->x, sums[0]);
+    sums[1] = _mm256_setzero_si256();
   } else {
-    sums[0] = qk_products2(traits.codes, p->q, x->x, 0, 8, sums[0]);
+    qk_starts8(traits, traits.offset, x->x, sums);
+    sums[0] = qk_products2(traits.codes, p->q, x->x, 0, 8, _mm256_set1_epi16(1), sums[0]);
   }
-  return qk_scale_part8(traits, p, x->x, sums[0], sums[1], total);
+  return qk_scale_part8(qk_left2(traits), p, x->x, sums[0], sums[1], total);
 }
 
 QK_INLINE qk_traits qk_with_vnni(qk_traits traits) {
@@ -142,6 +170,9 @@ QK_INLINE QK_AVX2 void qk_unpack2(qk_traits traits, qk_place_of *place, qk_facto
                                   const qk_rows8 *rows, size_t blocks, size_t block, int part,
                                   const qk_head8 *head, qk_part8 *out) {
   factors8(head, part, out);
+  if (qk_scales_words2(traits)) {
+    qk_word_scales2(traits, out);
+  }
   qk_codes8(rows, place(blocks, block, part), out->q);
   qk_entries2(traits, out);
 }
@@ -187,7 +218,7 @@ QK_INLINE QK_AVX2 __m256i qk_group_code2(const qk_rows8 *rows, qk_place at, int 
 }
 
 // Multiplies and adds the codes of columns 4g ... 4g + 3.
-QK_INLINE QK_AVX2 void qk_add_codes2(qk_traits traits, __m256i code, __m256i four, int g,
+QK_INLINE QK_AVX2 void qk_add_codes2(qk_traits traits, const qk_part8 *part, __m256i code, __m256i four, int g,
                                      qk_sums2 *sums) {
   if (traits.is_vnni) {
     const int at = traits.codes == QK_CODES_WIDE ? 0 : g / 4;
@@ -214,8 +245,8 @@ QK_INLINE QK_AVX2 void qk_add_codes2(qk_traits traits, __m256i code, __m256i fou
   sums->pairs = g % run == 0 ? products : _mm256_add_epi16(sums->pairs, products);
   QK_HOLD(sums->pairs);
   if (g % run == run - 1) {
-    const int at = traits.has_halves ? g / 4 : 0;
-    sums->sum[at] = _mm256_add_epi32(sums->sum[at], _mm256_madd_epi16(sums->pairs, ones));
+    const __m256i words = traits.has_halves ? part->s[g / 4] : ones;
+    sums->sum[0] = _mm256_add_epi32(sums->sum[0], _mm256_madd_epi16(sums->pairs, words));
   }
 }
 
@@ -243,14 +274,17 @@ QK_INLINE QK_AVX2 void qk_add_wide2(qk_traits traits, const int tokens, __m256i 
 QK_INLINE QK_AVX2 void qk_begin2(qk_traits traits, const qk_a8_block *x, qk_sums2 *sums) {
   const int is_wide = traits.codes == QK_CODES_WIDE;
   const int32_t offset = traits.is_vnni ? qk_offset_of(traits) : traits.offset;
-  qk_starts8(traits, is_wide ? 0 : offset, x, sums->sum);
+  qk_starts8(traits, is_wide || qk_scales_words2(traits) ? 0 : offset, x, sums->sum);
   if (is_wide && traits.is_vnni) {
     sums->sum[1] = _mm256_set1_epi32(-offset * x->sum);
   }
 }
 
 // Leaves two sums that add up to the products of the part, or those of its halves.
-QK_INLINE QK_AVX2 void qk_end2(qk_traits traits, qk_sums2 *sums) {
+QK_INLINE QK_AVX2 void qk_end2(qk_traits traits, const qk_part8 *part, const qk_a8_block *x, qk_sums2 *sums) {
+  if (qk_scales_words2(traits)) {
+    sums->sum[0] = qk_without_offset2(traits, part, x, sums->sum[0]);
+  }
   if (traits.codes == QK_CODES_WIDE) {
     sums->sum[0] = traits.is_vnni ? qk_wide_sum8(sums->sum[0], sums->sum[1])
                                   : qk_add_pairs2(sums->sum[0], sums->sum[1]);
@@ -262,7 +296,7 @@ QK_INLINE QK_AVX2 void qk_end2(qk_traits traits, qk_sums2 *sums) {
 // in that order: 16 registers are few.
 QK_INLINE QK_AVX2 void qk_group_part2(qk_traits traits, const int tokens, const qk_rows8 rows[2],
                                       const int first, const int last, qk_place at,
-                                      const qk_x2 x[QK_GROUP_TOKENS2],
+                                      const qk_part8 part[2], const qk_x2 x[QK_GROUP_TOKENS2],
                                       qk_sums2 sums[2][QK_GROUP_TOKENS2]) {
   QK_UNROLL for (int h = first; h < last; h++) {
     QK_UNROLL for (int t = 0; t < tokens; t++) { qk_begin2(traits, x[t].x, &sums[h][t]); }
@@ -282,7 +316,7 @@ QK_INLINE QK_AVX2 void qk_group_part2(qk_traits traits, const int tokens, const 
     QK_UNROLL for (int h = first; h < last; h++) {
       const __m256i code = qk_group_code2(rows + h, at, g);
       QK_UNROLL for (int t = 0; t < tokens; t++) {
-        qk_add_codes2(traits, code, four[t], g, &sums[h][t]);
+        qk_add_codes2(traits, part + h, code, four[t], g, &sums[h][t]);
       }
     }
   }
@@ -301,8 +335,9 @@ QK_INLINE QK_AVX2 void qk_group_tokens2(qk_traits traits, const int tokens, qk_p
   for (size_t b = 0; b < blocks; b++) {
     qk_head8 head[2];
     QK_UNROLL for (int h = 0; h < 2; h++) { head8(rows + h, blocks, b, head + h); }
-    QK_UNROLL for (int p = 0; p < traits.parts; p++, ahead += share, x++) {
+    QK_EACH_PART(p, traits) {
       qk_prefetch_parts(ahead, share);
+      ahead += share;
       const qk_place at = place(blocks, b, p);
       qk_x2 each[QK_GROUP_TOKENS2];
       QK_UNROLL for (int t = 0; t < tokens; t++) {
@@ -312,24 +347,33 @@ QK_INLINE QK_AVX2 void qk_group_tokens2(qk_traits traits, const int tokens, qk_p
           __asm__ volatile("" : : "r"(each[t].wide) : "memory");
         }
       }
-      qk_sums2 sums[2][QK_GROUP_TOKENS2];
-      if (tokens == 1) {
-        qk_group_part2(traits, tokens, rows, 0, 2, at, each, sums);
-      } else {
-        // For both halves at once there are too few registers.
-        qk_group_part2(traits, tokens, rows, 0, 1, at, each, sums);
-        qk_group_part2(traits, tokens, rows, 1, 2, at, each, sums);
-      }
-      QK_UNROLL for (int h = 0; h < 2; h++) {
-        qk_part8 part;
-        factors8(head + h, p, &part);
-        QK_UNROLL for (int t = 0; t < tokens; t++) {
-          qk_sums2 *sum = &sums[h][t];
-          qk_end2(traits, sum);
-          totals[h][t] = qk_scale_part8(traits, &part, x + (size_t)t * x_stride, sum->sum[0], sum->sum[1],
-                                        totals[h][t]);
+      qk_part8 part[2];
+      if (qk_scales_words2(traits)) {
+        QK_UNROLL for (int h = 0; h < 2; h++) {
+          factors8(head + h, p, part + h);
+          qk_word_scales2(traits, part + h);
         }
       }
+      qk_sums2 sums[2][QK_GROUP_TOKENS2];
+      if (tokens == 1) {
+        qk_group_part2(traits, tokens, rows, 0, 2, at, part, each, sums);
+      } else {
+        // For both halves at once there are too few registers.
+        qk_group_part2(traits, tokens, rows, 0, 1, at, part, each, sums);
+        qk_group_part2(traits, tokens, rows, 1, 2, at, part, each, sums);
+      }
+      QK_UNROLL for (int h = 0; h < 2; h++) {
+        if (!qk_scales_words2(traits)) {
+          factors8(head + h, p, part + h);
+        }
+        QK_UNROLL for (int t = 0; t < tokens; t++) {
+          qk_sums2 *sum = &sums[h][t];
+          const qk_a8_block *a = x + (size_t)t * x_stride;
+          qk_end2(traits, part + h, a, sum);
+          totals[h][t] = qk_scale_part8(qk_left2(traits), part + h, a, sum->sum[0], sum->sum[1], totals[h][t]);
+        }
+      }
+      x++;
     }
   }
   QK_UNROLL for (int t = 0; t < tokens; t++) {
@@ -338,16 +382,23 @@ QK_INLINE QK_AVX2 void qk_group_tokens2(qk_traits traits, const int tokens, qk_p
   }
 }
 
+// What is fetched while a panel is multiplied, little by little: at once it would be more than there are buffers.
+typedef struct {
+  const uint8_t *at;
+  size_t step; // bytes for each part and tile
+} qk_next2;
+
 // Adds the products of a panel and a few tokens to y, or stores them if it is the first panel.
 QK_INLINE QK_AVX2 void qk_panel_tokens2(qk_traits traits, const int tokens, const qk_panel2 *panel,
                                         size_t parts, const qk_a8_block *x, size_t x_stride, float *y,
-                                        size_t y_stride, int is_first, __m256i mask) {
+                                        size_t y_stride, int is_first, __m256i mask, qk_next2 *next) {
   __m256 totals[QK_PANEL_TOKENS2];
   QK_UNROLL for (int t = 0; t < tokens; t++) {
     totals[t] = is_first ? _mm256_setzero_ps()
                          : _mm256_maskload_ps(y + (size_t)t * y_stride, mask);
   }
-  for (size_t p = 0; p < parts; p++) {
+  for (size_t p = 0; p < parts; p++, next->at += next->step) {
+    qk_prefetch_parts(next->at, 128);
     QK_UNROLL for (int t = 0; t < tokens; t++) {
       qk_x2 wide_x;
       qk_widen2(traits, x + (size_t)t * x_stride + p, &wide_x);
@@ -359,39 +410,60 @@ QK_INLINE QK_AVX2 void qk_panel_tokens2(qk_traits traits, const int tokens, cons
   }
 }
 
-// Up to 8 rows times several tokens.
+// Lays blocks first ... first + filled - 1 of 8 rows out.
+QK_INLINE QK_AVX2 void qk_fill_panel2(qk_traits traits, qk_place_of *place, qk_head_of8 *head8,
+                                      qk_factors_of8 *factors8, const qk_rows8 *rows, size_t blocks,
+                                      size_t first, size_t filled, qk_panel2 *panel) {
+  for (size_t b = 0; b < filled; b++) {
+    qk_head8 head;
+    head8(rows, blocks, first + b, &head);
+    QK_EACH_PART(p, traits) {
+      qk_unpack2(traits, place, factors8, rows, blocks, first + b, p, &head,
+                 panel->parts + b * (size_t)traits.parts + (size_t)p);
+    }
+  }
+}
+
+// The parts of a panel times several tokens.
+QK_INLINE QK_AVX2 void qk_panel_tiles2(qk_traits traits, const qk_panel2 *panel, size_t parts,
+                                       const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,
+                                       size_t y_stride, int is_first, __m256i mask, qk_next2 *next) {
+  while (tokens > 0) {
+    const size_t step = tokens >= QK_PANEL_TOKENS2 ? QK_PANEL_TOKENS2 : tokens > 1 ? 2 : 1;
+    if (step == QK_PANEL_TOKENS2) {
+      qk_panel_tokens2(traits, QK_PANEL_TOKENS2, panel, parts, x, x_stride, y, y_stride, is_first, mask, next);
+    } else if (step == 2) {
+      qk_panel_tokens2(traits, 2, panel, parts, x, x_stride, y, y_stride, is_first, mask, next);
+    } else {
+      qk_panel_tokens2(traits, 1, panel, parts, x, x_stride, y, y_stride, is_first, mask, next);
+    }
+    tokens -= step;
+    x += step * x_stride;
+    y += step * y_stride;
+  }
+}
+
+// Up to 8 rows, or the halves of a group of up to 16, times several tokens: the halves in turn, so that memory has something
+// to give all the time.
 QK_INLINE QK_AVX2 void qk_many_tokens2(qk_traits traits, qk_place_of *place, qk_head_of8 *head8,
-                                       qk_factors_of8 *factors8, const qk_rows8 *rows, size_t count,
+                                       qk_factors_of8 *factors8, const qk_rows8 *eights, size_t count,
                                        size_t blocks, const qk_a8_block *x, size_t x_stride,
                                        size_t tokens, float *y, size_t y_stride) {
-  const __m256i mask = qk_mask8(count);
   const size_t step = QK_PANEL_PARTS / (size_t)traits.parts;
+  const size_t parts = (size_t)traits.parts;
   qk_panel2 panel;
   for (size_t from = 0; from < blocks; from += step) {
     const size_t filled = blocks - from < step ? blocks - from : step;
-    for (size_t b = 0; b < filled; b++) {
-      qk_head8 head;
-      if (rows->is_group) {
-        // The next panel: nothing else asks for it while this one is multiplied.
-        const size_t bytes = 16 * traits.bytes;
-        qk_prefetch_parts(rows->group + (from + b + step) * bytes, bytes);
-      }
-      head8(rows, blocks, from + b, &head);
-      QK_UNROLL for (int p = 0; p < traits.parts; p++) {
-        qk_unpack2(traits, place, factors8, rows, blocks, from + b, p, &head,
-                   panel.parts + b * (size_t)traits.parts + p);
-      }
+    qk_next2 next = {eights->row[0], 0};
+    if (eights->is_group) {
+      // As much as this panel has, behind it, in all tiles of both halves.
+      const size_t tiles = (tokens + QK_PANEL_TOKENS2 - 1) / QK_PANEL_TOKENS2 * 2;
+      next = (qk_next2){eights->group + (from + filled) * 16 * traits.bytes, 16 * traits.bytes / (parts * tiles) + 1};
     }
-    const size_t parts = filled * (size_t)traits.parts;
-    const qk_a8_block *block = x + from * (size_t)traits.parts;
-    size_t t = 0;
-    for (; t + QK_PANEL_TOKENS2 <= tokens; t += QK_PANEL_TOKENS2) {
-      qk_panel_tokens2(traits, QK_PANEL_TOKENS2, &panel, parts, block + t * x_stride, x_stride,
-                       y + t * y_stride, y_stride, from == 0, mask);
-    }
-    for (; t < tokens; t++) {
-      qk_panel_tokens2(traits, 1, &panel, parts, block + t * x_stride, x_stride, y + t * y_stride,
-                       y_stride, from == 0, mask);
+    for (size_t first = 0; first < count; first += 8) {
+      qk_fill_panel2(traits, place, head8, factors8, eights + first / 8, blocks, from, filled, &panel);
+      qk_panel_tiles2(traits, &panel, filled * parts, x + from * parts, x_stride, tokens, y + first, y_stride,
+                      from == 0, qk_mask8(count - first), &next);
     }
   }
 }
@@ -454,11 +526,8 @@ QK_INLINE QK_AVX2 void qk_matmul_groups2(qk_traits traits, qk_place_of *place, q
       }
       continue;
     }
-    for (size_t first = 0; first < count; first += 8) {
-      const qk_rows8 half = qk_half_group(group, first > 0);
-      qk_many_tokens2(traits, place, head8, factors8, &half, count - first < 8 ? count - first : 8,
-                      blocks, x, x_stride, tokens, y + r + first, y_stride);
-    }
+    const qk_rows8 halves[2] = {qk_half_group(group, 0), qk_half_group(group, 1)};
+    qk_many_tokens2(traits, place, head8, factors8, halves, count, blocks, x, x_stride, tokens, y + r, y_stride);
   }
 }
 

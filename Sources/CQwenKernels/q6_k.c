@@ -8,7 +8,7 @@
 
 enum { BYTES = 210, HIGH = 128, SCALES = 192, D = 208 };
 static const qk_traits traits = {
-    .bytes = BYTES, .parts = 8, .codes = QK_CODES_6, .offset = 32, .has_halves = 1, .is_tail = 1};
+    .bytes = BYTES, .parts = 8, .codes = QK_CODES_6, .offset = 32, .has_halves = 1, .alike = 2, .is_tail = 1};
 
 QK_INLINE qk_place place(size_t blocks, size_t block, int part) {
   (void)blocks;
