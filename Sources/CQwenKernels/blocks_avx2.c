@@ -41,9 +41,11 @@ QK_INLINE int32_t offset_of(qk_format format) {
   return format == QK_Q4_0 ? 8 : format == QK_Q8_0 ? 128 : 0;
 }
 
-// Broadcast by the load, then shifted: the other way round it takes one operation more.
+// Broadcast by the load, then shifted: the other way round, which the compiler must be kept from, takes one operation more.
 QK_INLINE QK_AVX2 __m256i offset_times_sum(qk_format format, const qk_a8_block *x) {
-  return _mm256_slli_epi32(_mm256_set1_epi32(x->sum), offset_of(format) == 8 ? 3 : 7);
+  __m256i sum = _mm256_set1_epi32(x->sum);
+  __asm__("" : "+x"(sum));
+  return _mm256_slli_epi32(sum, offset_of(format) == 8 ? 3 : 7);
 }
 
 QK_INLINE QK_AVX2 __m256i four_bits(__m256i q, int high) {
@@ -92,6 +94,21 @@ QK_INLINE QK_AVX2 __m256 d_of(qk_format format, layout l, source s, size_t b, in
 
 QK_INLINE QK_AVX2 __m256 m_of(qk_format format, layout l, source s, size_t b, int h) {
   return l == PANEL ? s.p->m[b][h] : group_half(format, s.group, b, 1, h);
+}
+
+// Nothing but a panel asks for the next one while it is multiplied. Blocks of 8 bits are fetched little by little: at once they
+// would be more than there are buffers. Those of 4 bits are fetched as it is filled, which costs less.
+typedef struct {
+  const uint8_t *at;
+  size_t step; // bytes for each block and tile
+} coming;
+
+QK_INLINE int is_fetched_slowly(qk_format format) { return format == QK_Q8_0; }
+
+// As much as a panel of `bytes` bytes has, behind it, in all tiles of these tokens.
+QK_INLINE coming next_panel(const uint8_t *group, size_t bytes, size_t blocks, size_t tokens) {
+  const size_t tiles = (tokens + TOKENS - 1) / TOKENS;
+  return (coming){group + bytes, bytes / (blocks * tiles) + 1};
 }
 
 // The exact products of a block of 16 rows and some tokens, without the offset.
@@ -191,7 +208,7 @@ QK_INLINE QK_AVX2 void store_totals(const int tokens, float *y, size_t y_stride,
                                     const __m256 totals[HALVES][TOKENS]) {
   QK_UNROLL for (int t = 0; t < tokens; t++) {
     QK_UNROLL for (int h = 0; h < HALVES; h++) {
-      _mm256_maskstore_ps(y + (size_t)t * y_stride + 8 * h, mask_of(count, h), totals[h][t]);
+      qk_store_first8(y + (size_t)t * y_stride + 8 * h, h == 0 ? count : count > 8 ? count - 8 : 0, totals[h][t]);
     }
   }
 }
@@ -200,7 +217,7 @@ QK_INLINE QK_AVX2 void store_totals(const int tokens, float *y, size_t y_stride,
 // first.
 QK_INLINE QK_AVX2 void tile(qk_format format, layout l, const int tokens, source s, size_t blocks,
                             const qk_a8_block *x, size_t x_stride, float *y, size_t y_stride,
-                            int is_first, size_t count) {
+                            int is_first, size_t count, coming *next) {
   __m256 totals[HALVES][TOKENS];
   load_totals(tokens, y, y_stride, is_first, count, totals);
   const int is_signed = format == QK_Q8_0 && l == GROUP && !QK_VNNI;
@@ -208,6 +225,9 @@ QK_INLINE QK_AVX2 void tile(qk_format format, layout l, const int tokens, source
     __m256i products[HALVES][TOKENS];
     if (l == GROUP) {
       qk_prefetch_group(format, s.group, b);
+    } else if (is_fetched_slowly(format)) {
+      qk_prefetch_near(next->at, 128);
+      next->at += next->step;
     }
     if (is_signed) {
       signed_products(s, tokens, b, x, x_stride, products);
@@ -235,12 +255,12 @@ QK_INLINE size_t next_tile(size_t tokens) { return tokens == 4 ? 2 : tokens < TO
 
 QK_INLINE QK_AVX2 void tiles(qk_format format, layout l, source s, size_t blocks,
                              const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,
-                             size_t y_stride, int is_first, size_t count) {
+                             size_t y_stride, int is_first, size_t count, coming next) {
   while (tokens > 0) {
     const size_t step = next_tile(tokens);
-    if (step == 3) tile(format, l, 3, s, blocks, x, x_stride, y, y_stride, is_first, count);
-    if (step == 2) tile(format, l, 2, s, blocks, x, x_stride, y, y_stride, is_first, count);
-    if (step == 1) tile(format, l, 1, s, blocks, x, x_stride, y, y_stride, is_first, count);
+    if (step == 3) tile(format, l, 3, s, blocks, x, x_stride, y, y_stride, is_first, count, &next);
+    if (step == 2) tile(format, l, 2, s, blocks, x, x_stride, y, y_stride, is_first, count, &next);
+    if (step == 1) tile(format, l, 1, s, blocks, x, x_stride, y, y_stride, is_first, count, &next);
     tokens -= step;
     x += step * x_stride;
     y += step * y_stride;
@@ -275,10 +295,11 @@ QK_INLINE QK_AVX2 void fill_from_rows(qk_format format, panel *p, int h, const u
 QK_INLINE QK_AVX2 void fill_from_group(qk_format format, panel *p, const uint8_t *group,
                                        size_t filled) {
   const source s = {0, group};
+  const size_t bytes = QK_GROUP * qk_block_bytes(format);
   for (size_t b = 0; b < filled; b++) {
-    // The next panel: nothing else asks for it while this one is multiplied.
-    const size_t bytes = QK_GROUP * qk_block_bytes(format);
-    qk_prefetch_near(group + (b + PANEL_BLOCKS) * bytes, bytes);
+    if (!is_fetched_slowly(format)) {
+      qk_prefetch_near(group + (b + PANEL_BLOCKS) * bytes, bytes);
+    }
     QK_UNROLL for (int h = 0; h < HALVES; h++) {
       QK_UNROLL for (int g = 0; g < 8; g++) {
         put(format, p, b, g, h,
@@ -300,8 +321,11 @@ QK_INLINE QK_AVX2 void many_tokens(qk_format format, layout from, const uint8_t 
   const source s = {&p, 0};
   for (size_t start = 0; start < blocks; start += PANEL_BLOCKS) {
     const size_t filled = blocks - start < PANEL_BLOCKS ? blocks - start : PANEL_BLOCKS;
+    coming next = {first, 0};
     if (from == GROUP) {
-      fill_from_group(format, &p, first + start * QK_GROUP * qk_block_bytes(format), filled);
+      const size_t bytes = QK_GROUP * qk_block_bytes(format);
+      fill_from_group(format, &p, first + start * bytes, filled);
+      next = next_panel(first + start * bytes, filled * bytes, filled, tokens);
     } else {
       const size_t below = count > 8 ? 8 : 0;
       fill_from_rows(format, &p, 0, first, row_bytes, count, start, filled);
@@ -309,7 +333,7 @@ QK_INLINE QK_AVX2 void many_tokens(qk_format format, layout from, const uint8_t 
       fill_from_rows(format, &p, 1, first + below * row_bytes, row_bytes, count - below, start,
                      filled);
     }
-    tiles(format, PANEL, s, filled, x + start, x_stride, tokens, y, y_stride, start == 0, count);
+    tiles(format, PANEL, s, filled, x + start, x_stride, tokens, y, y_stride, start == 0, count, next);
   }
 }
 
@@ -346,7 +370,7 @@ QK_INLINE QK_AVX2 void one_token(qk_format format, const uint8_t *first, size_t 
     }
     total = qk_add_block8(format, products, block.d, block.m, x + b, total);
   }
-  _mm256_maskstore_ps(y, qk_mask8(count), total);
+  qk_store_first8(y, count, total);
 }
 
 QK_INLINE QK_AVX2 void zeros(size_t rows, size_t tokens, float *y, size_t y_stride) {
@@ -395,7 +419,8 @@ QK_INLINE QK_AVX2 void matmul_x16(qk_format format, const uint8_t *weights, size
     for (size_t start = 0; start < blocks; start += run) {
       const size_t filled = blocks - start < run ? blocks - start : run;
       const source s = {0, group + start * QK_GROUP * qk_block_bytes(format)};
-      tiles(format, GROUP, s, filled, x + start, x_stride, tokens, y + r, y_stride, start == 0, count);
+      tiles(format, GROUP, s, filled, x + start, x_stride, tokens, y + r, y_stride, start == 0, count,
+            (coming){group, 0});
     }
   }
 }
@@ -408,10 +433,12 @@ QK_INLINE QK_AVX2 __m256i k_word(const uint8_t *block, int w, int h) {
   return _mm256_loadu_si256((const __m256i *)(block + 64 * (size_t)w + 32 * (size_t)h));
 }
 
-// Where the codes of parts i and i + 1 lie; fetches what lies as far into a block that is needed later.
-QK_INLINE const uint8_t *k_words(const uint8_t *block, int i) {
-  qk_prefetch_near(block + (size_t)i * (Q4_K_BYTES / PARTS) + QK_PARTS_AHEAD, Q4_K_BYTES / PARTS * 2);
-  return block + 256 + 256 * (size_t)i;
+// Where the codes of parts i and i + 1 lie.
+QK_INLINE const uint8_t *k_words(const uint8_t *block, int i) { return block + 256 + 256 * (size_t)i; }
+
+// Fetches a quarter of a block that is needed later.
+QK_INLINE void k_fetch(const uint8_t *block, int i) {
+  qk_prefetch_near(block + (size_t)i * (Q4_K_BYTES / PARTS), Q4_K_BYTES / PARTS * 2);
 }
 
 // The scales and minima of all parts of a block.
@@ -475,6 +502,7 @@ QK_INLINE QK_AVX2 void k_tile(const int tokens, const uint8_t *group, size_t blo
     __m256 d[PARTS][HALVES], m[PARTS][HALVES];
     k_factors(group, d, m);
     QK_ROLLED for (int i = 0; i < PARTS; i += 2, x += 2) {
+      k_fetch(group + QK_PARTS_AHEAD, i);
       const uint8_t *words = k_words(group, i);
       if (tokens == 1) {
         k_quarter(0, 2, tokens, words, d + i, m + i, x, x_stride, totals);
@@ -505,6 +533,7 @@ QK_INLINE QK_AVX2 void k_fill(panel *panel, const uint8_t *group, size_t blocks)
     const size_t at = b * PARTS;
     k_factors(group, panel->d + at, panel->m + at);
     QK_ROLLED for (int i = 0; i < PARTS; i += 2) {
+      k_fetch(group + PANEL_BLOCKS / PARTS * Q4_K_BYTES, i);
       const uint8_t *words = k_words(group, i);
       QK_UNROLL for (int g = 0; g < 8; g++) {
         QK_UNROLL for (int h = 0; h < HALVES; h++) {
@@ -539,7 +568,8 @@ QK_AVX2 void QK_TWIN(qk_q4_kx16_matmul_a8)(const void *weights, size_t row_bytes
       panel p;
       k_fill(&p, group + start * Q4_K_BYTES, filled);
       tiles(QK_Q4_1, PANEL, (source){&p, 0}, filled * PARTS, x + start * PARTS, x_stride, tokens,
-            y + r, y_stride, start == 0, count);
+            y + r, y_stride, start == 0, count,
+            (coming){group, 0});
     }
   }
 }

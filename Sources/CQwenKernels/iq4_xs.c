@@ -4,7 +4,7 @@
 #include "superblock.h"
 
 enum { BYTES = 136, CODES = 8 };
-static const qk_traits traits = {.bytes = BYTES, .parts = 8, .codes = QK_CODES_SIGNED, .table = qk_iq4_table};
+static const qk_traits traits = {.bytes = BYTES, .parts = 8, .alike = 1, .codes = QK_CODES_SIGNED, .table = qk_iq4_table};
 
 QK_INLINE qk_place place(size_t blocks, size_t block, int part) {
   (void)blocks;

@@ -135,5 +135,14 @@ QK_INLINE QK_AVX2 __m256i qk_mask8(size_t count) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32((int32_t)count), lane);
 }
 
+// Stores the first count of 8 lanes, or all. A masked store is dozens of operations on processors before Zen 5.
+QK_INLINE QK_AVX2 void qk_store_first8(float *y, size_t count, __m256 lanes) {
+  if (count >= 8) {
+    _mm256_storeu_ps(y, lanes);
+  } else {
+    _mm256_maskstore_ps(y, qk_mask8(count), lanes);
+  }
+}
+
 #endif
 #endif

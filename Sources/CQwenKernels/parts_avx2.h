@@ -197,7 +197,7 @@ QK_INLINE QK_AVX2 void qk_one_token2(qk_traits traits, qk_place_of *place, qk_he
       total = qk_add_part2(traits, &part, &wide_x, total);
     }
   }
-  _mm256_maskstore_ps(y, qk_mask8(count), total);
+  qk_store_first8(y, count, total);
 }
 
 // The sums that are in flight for half of a group.
@@ -377,8 +377,8 @@ QK_INLINE QK_AVX2 void qk_group_tokens2(qk_traits traits, const int tokens, qk_p
     }
   }
   QK_UNROLL for (int t = 0; t < tokens; t++) {
-    _mm256_maskstore_ps(y + (size_t)t * y_stride, qk_mask8(count), totals[0][t]);
-    _mm256_maskstore_ps(y + (size_t)t * y_stride + 8, qk_mask8(count > 8 ? count - 8 : 0), totals[1][t]);
+    qk_store_first8(y + (size_t)t * y_stride, count, totals[0][t]);
+    qk_store_first8(y + (size_t)t * y_stride + 8, count > 8 ? count - 8 : 0, totals[1][t]);
   }
 }
 
@@ -391,11 +391,11 @@ typedef struct {
 // Adds the products of a panel and a few tokens to y, or stores them if it is the first panel.
 QK_INLINE QK_AVX2 void qk_panel_tokens2(qk_traits traits, const int tokens, const qk_panel2 *panel,
                                         size_t parts, const qk_a8_block *x, size_t x_stride, float *y,
-                                        size_t y_stride, int is_first, __m256i mask, qk_next2 *next) {
+                                        size_t y_stride, int is_first, size_t count, qk_next2 *next) {
   __m256 totals[QK_PANEL_TOKENS2];
   QK_UNROLL for (int t = 0; t < tokens; t++) {
     totals[t] = is_first ? _mm256_setzero_ps()
-                         : _mm256_maskload_ps(y + (size_t)t * y_stride, mask);
+                         : _mm256_maskload_ps(y + (size_t)t * y_stride, qk_mask8(count));
   }
   for (size_t p = 0; p < parts; p++, next->at += next->step) {
     qk_prefetch_parts(next->at, 128);
@@ -406,7 +406,7 @@ QK_INLINE QK_AVX2 void qk_panel_tokens2(qk_traits traits, const int tokens, cons
     }
   }
   QK_UNROLL for (int t = 0; t < tokens; t++) {
-    _mm256_maskstore_ps(y + (size_t)t * y_stride, mask, totals[t]);
+    qk_store_first8(y + (size_t)t * y_stride, count, totals[t]);
   }
 }
 
@@ -427,15 +427,15 @@ QK_INLINE QK_AVX2 void qk_fill_panel2(qk_traits traits, qk_place_of *place, qk_h
 // The parts of a panel times several tokens.
 QK_INLINE QK_AVX2 void qk_panel_tiles2(qk_traits traits, const qk_panel2 *panel, size_t parts,
                                        const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,
-                                       size_t y_stride, int is_first, __m256i mask, qk_next2 *next) {
+                                       size_t y_stride, int is_first, size_t count, qk_next2 *next) {
   while (tokens > 0) {
     const size_t step = tokens >= QK_PANEL_TOKENS2 ? QK_PANEL_TOKENS2 : tokens > 1 ? 2 : 1;
     if (step == QK_PANEL_TOKENS2) {
-      qk_panel_tokens2(traits, QK_PANEL_TOKENS2, panel, parts, x, x_stride, y, y_stride, is_first, mask, next);
+      qk_panel_tokens2(traits, QK_PANEL_TOKENS2, panel, parts, x, x_stride, y, y_stride, is_first, count, next);
     } else if (step == 2) {
-      qk_panel_tokens2(traits, 2, panel, parts, x, x_stride, y, y_stride, is_first, mask, next);
+      qk_panel_tokens2(traits, 2, panel, parts, x, x_stride, y, y_stride, is_first, count, next);
     } else {
-      qk_panel_tokens2(traits, 1, panel, parts, x, x_stride, y, y_stride, is_first, mask, next);
+      qk_panel_tokens2(traits, 1, panel, parts, x, x_stride, y, y_stride, is_first, count, next);
     }
     tokens -= step;
     x += step * x_stride;
@@ -463,7 +463,7 @@ QK_INLINE QK_AVX2 void qk_many_tokens2(qk_traits traits, qk_place_of *place, qk_
     for (size_t first = 0; first < count; first += 8) {
       qk_fill_panel2(traits, place, head8, factors8, eights + first / 8, blocks, from, filled, &panel);
       qk_panel_tiles2(traits, &panel, filled * parts, x + from * parts, x_stride, tokens, y + first, y_stride,
-                      from == 0, qk_mask8(count - first), &next);
+                      from == 0, count - first, &next);
     }
   }
 }

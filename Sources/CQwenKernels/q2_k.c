@@ -8,6 +8,7 @@
 enum { BYTES = 84, CODES = 16, D = 80 };
 static const qk_traits traits = {.bytes = BYTES,
                                  .parts = 8,
+                                 .alike = 4,
                                  .codes = QK_CODES_4,
                                  .has_minimum = 1,
                                  .has_halves = 1,
