@@ -40,10 +40,10 @@ QK_INLINE void page_scalar(qk_kv element, const float *q, size_t q_stride, size_
     }
     // Where every score is -infinity, so that none of them counts and none becomes NaN.
     const float base = now == -INFINITY ? 0 : now;
-    const float correction = before == base ? 1 : qk_exp_scalar(before - base);
+    const float correction = before == base ? 1 : qk_weight_scalar(before - base);
     float lanes[16] = {0};
     for (size_t p = from; p < to; p++) {
-      weights[p] = qk_exp_scalar(weights[p] - base);
+      weights[p] = qk_weight_scalar(weights[p] - base);
       lanes[p % 16] += weights[p];
     }
     for (size_t l = 0; l < 8; l++) {
@@ -77,8 +77,8 @@ QK_INLINE void page_scalar(qk_kv element, const float *q, size_t q_stride, size_
 #elif QK_ARM
 #define QK_FAST(format)                                                                         \
   if (qk_isa() >= QK_ISA_NEON) {                                                                \
-    qk_attention_page_##format##_neon(q, q_stride, queries, keys, values, ahead, dim, first,    \
-                                      visible, maximum, sum, out, out_stride);                  \
+    qk_attention_page_##format##_neon(q, q_stride, queries, keys, values, ahead ? ahead : keys, \
+                                      dim, first, visible, maximum, sum, out, out_stride);      \
     return;                                                                                     \
   }
 #else

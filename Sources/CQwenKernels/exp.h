@@ -22,11 +22,8 @@
 #define QK_EXP_C5 0x1.123a2p-7f
 #define QK_EXP_C6 0x1.6a23dp-10f
 
-QK_INLINE float qk_exp_scalar(float x) {
-  x = x < QK_EXP_LOW ? QK_EXP_LOW : x;
-  x = x > QK_EXP_HIGH ? QK_EXP_HIGH : x;
-  const float shifted = fmaf(x, QK_EXP_LOG2E, QK_EXP_ROUND);
-  const float whole = shifted - QK_EXP_ROUND;
+// exp(x - n ln 2), where `whole` is n.
+QK_INLINE float qk_exp_fraction(float x, float whole) {
   float r = fmaf(whole, -QK_EXP_LN2_HIGH, x);
   r = fmaf(whole, -QK_EXP_LN2_LOW, r);
   float p = fmaf(QK_EXP_C6, r, QK_EXP_C5);
@@ -34,13 +31,31 @@ QK_INLINE float qk_exp_scalar(float x) {
   p = fmaf(p, r, QK_EXP_C3);
   p = fmaf(p, r, QK_EXP_C2);
   p = fmaf(p, r * r, r);
-  p = p + 1;
+  return p + 1;
+}
+
+QK_INLINE float qk_exp_scalar(float x) {
+  x = x < QK_EXP_LOW ? QK_EXP_LOW : x;
+  x = x > QK_EXP_HIGH ? QK_EXP_HIGH : x;
+  const float shifted = fmaf(x, QK_EXP_LOG2E, QK_EXP_ROUND);
+  const float p = qk_exp_fraction(x, shifted - QK_EXP_ROUND);
   // Unsigned arithmetic: a NaN makes n anything, and stays NaN.
   const int32_t n = (int32_t)(qk_bits_of(shifted) - 0x4b400000u);
   const int32_t n1 = n >> 1;
   const float scale1 = qk_float_of(((uint32_t)n1 + 127) << 23);
   const float scale2 = qk_float_of(((uint32_t)n - (uint32_t)n1 + 127) << 23);
   return p * scale1 * scale2;
+}
+
+// A weight of attention: exp(x) for x up to 0, but 0 where n is below -126. So 2^n is one factor, and its bits are
+// n + 127.
+#define QK_WEIGHT_LOW -88.0f  // n is -127: the factor is 0
+#define QK_WEIGHT_ROUND 0x1.8000fep23f  // QK_EXP_ROUND + 127
+
+QK_INLINE float qk_weight_scalar(float x) {
+  x = x < QK_WEIGHT_LOW ? QK_WEIGHT_LOW : x;
+  const float shifted = fmaf(x, QK_EXP_LOG2E, QK_WEIGHT_ROUND);
+  return qk_exp_fraction(x, shifted - QK_WEIGHT_ROUND) * qk_float_of(qk_bits_of(shifted) << 23);
 }
 
 #endif

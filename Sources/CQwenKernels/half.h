@@ -23,6 +23,11 @@ QK_INLINE uint16_t qk_load_u16(const void *source) {
   memcpy(&bits, source, sizeof bits);
   return bits;
 }
+QK_INLINE uint32_t qk_load_u32(const void *source) {
+  uint32_t bits;
+  memcpy(&bits, source, sizeof bits);
+  return bits;
+}
 
 // Exact; a signalling NaN becomes quiet, as the instruction does.
 QK_INLINE float qk_half_to_float(uint16_t half) {

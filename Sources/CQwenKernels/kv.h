@@ -47,6 +47,16 @@ QK_INLINE size_t qk_kv_row_bytes(qk_kv element, size_t dim) {
   }
 }
 
+// Bytes of so many elements.
+QK_INLINE size_t qk_kv_span(qk_kv element, size_t count) {
+  switch (element) {
+  case QK_KV_F32: return 4 * count;
+  case QK_KV_F16: return 2 * count;
+  case QK_KV_Q8: return count;
+  default: return count / 2;
+  }
+}
+
 QK_INLINE const uint8_t *qk_kv_row_at(qk_kv element, const void *run, size_t dim, size_t position) {
   return (const uint8_t *)run + qk_kv_scale_bytes(element, dim) + position * qk_kv_row_bytes(element, dim);
 }
@@ -73,6 +83,17 @@ QK_INLINE float qk_value_code(qk_kv element, const uint8_t *run, size_t dim, siz
 // Which unit of the keys of a run unit u of a position is, `units` to a position.
 QK_INLINE size_t qk_key_place(size_t units, size_t position, size_t u) {
   return (position / QK_KEY_BLOCK * units + u) * QK_KEY_BLOCK + position % QK_KEY_BLOCK;
+}
+
+// Where element k of the keys of a position lies.
+QK_INLINE const uint8_t *qk_key_units(qk_kv element, const uint8_t *run, size_t dim, size_t position, size_t k) {
+  const uint8_t *units = run + qk_kv_scale_bytes(element, dim);
+  switch (element) {
+  case QK_KV_F32: return units + 4 * qk_key_place(dim, position, k);
+  case QK_KV_F16: return units + 2 * qk_key_place(dim, position, k);
+  case QK_KV_Q8: return units + qk_key_place(dim, position, k);
+  default: return units + qk_key_place(qk_kv4_row(dim), position, qk_kv4_unit(k));
+  }
 }
 
 // Element k of the keys of a position; of 8 bits the code.

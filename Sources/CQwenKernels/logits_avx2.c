@@ -1,9 +1,10 @@
 // Reductions over one row of logits with AVX2.
-#include "exp_avx2.h"
-#include "simd.h"
+#include "vec_avx2.h"
 #include "twins.h"
 
 #if QK_X86
+
+#include "exp_vec.h"
 
 // The largest number and whether there is a NaN; -infinity for none.
 QK_INLINE QK_AVX2 float maximum_of(const float *x, size_t count, int *has_nan) {
@@ -66,7 +67,7 @@ QK_AVX2 double qk_log_sum_exp_avx2(const float *x, size_t count) {
   __m256d high = _mm256_setzero_pd();
   size_t k = 0;
   for (; k + 8 <= count; k += 8) {
-    const __m256 e = qk_exp8(_mm256_sub_ps(_mm256_loadu_ps(x + k), maxima));
+    const __m256 e = vec_exp(_mm256_sub_ps(_mm256_loadu_ps(x + k), maxima));
     low = _mm256_add_pd(low, _mm256_cvtps_pd(_mm256_castps256_ps128(e)));
     high = _mm256_add_pd(high, _mm256_cvtps_pd(_mm256_extractf128_ps(e, 1)));
   }

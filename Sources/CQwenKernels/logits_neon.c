@@ -1,8 +1,10 @@
 // Reductions over one row of logits with NEON.
-#include "exp_neon.h"
+#include "vec_neon.h"
 #include "twins.h"
 
 #if QK_ARM
+
+#include "exp_vec.h"
 
 // The largest number and whether there is a NaN; -infinity for none.
 QK_INLINE float maximum_of(const float *x, size_t count, int *has_nan) {
@@ -54,16 +56,15 @@ double qk_log_sum_exp_neon(const float *x, size_t count) {
   if (isinf(maximum)) {
     return (double)maximum;
   }
-  const float32x4_t maxima = vdupq_n_f32(maximum);
   float64x2_t sums[4];
   QK_UNROLL for (int i = 0; i < 4; i++) { sums[i] = vdupq_n_f64(0); }
   size_t k = 0;
   for (; k + 8 <= count; k += 8) {
-    QK_UNROLL for (int i = 0; i < 2; i++) {
-      const float32x4_t e = qk_exp4(vsubq_f32(vld1q_f32(x + k + 4 * i), maxima));
-      sums[2 * i] = vaddq_f64(sums[2 * i], vcvt_f64_f32(vget_low_f32(e)));
-      sums[2 * i + 1] = vaddq_f64(sums[2 * i + 1], vcvt_high_f64_f32(e));
-    }
+    const vec e = vec_exp(vec_sub(vec_load(x + k), vec_all(maximum)));
+    sums[0] = vaddq_f64(sums[0], vcvt_f64_f32(vget_low_f32(e.low)));
+    sums[1] = vaddq_f64(sums[1], vcvt_high_f64_f32(e.low));
+    sums[2] = vaddq_f64(sums[2], vcvt_f64_f32(vget_low_f32(e.high)));
+    sums[3] = vaddq_f64(sums[3], vcvt_high_f64_f32(e.high));
   }
   double lanes[8];
   QK_UNROLL for (int i = 0; i < 4; i++) { vst1q_f64(lanes + 2 * i, sums[i]); }

@@ -43,16 +43,8 @@ QK_BLOCK_TWINS(q4_kx16)
     return;                                                                                         \
   }
 
-// ---- elementwise_avx2.c elementwise_avx512.c logits_avx2.c a8_avx2.c --------
+// ---- logits_avx2.c a8_avx2.c --------
 
-void qk_rms_norm_avx2(const float *x, const float *weight, float epsilon, float *y, size_t count);
-void qk_add_avx2(float *x, const float *y, size_t count);
-void qk_scale_avx2(float *x, float factor, size_t count);
-void qk_silu_multiply_avx2(const float *gate, const float *up, float *out, size_t count);
-void qk_silu_multiply_avx512(const float *gate, const float *up, float *out, size_t count);
-void qk_rope_halves_avx2(float *x, const float *cosine, const float *sine, size_t half);
-void qk_rope_pairs_avx2(float *x, const float *cosine, const float *sine, size_t half);
-void qk_exp_avx2(const float *x, float *y, size_t count);
 int64_t qk_argmax_avx2(const float *x, size_t count);
 double qk_log_sum_exp_avx2(const float *x, size_t count);
 int32_t qk_all_finite_avx2(const float *x, size_t count);
