@@ -36,6 +36,8 @@ QK_INLINE QK_AVX2 void qk_widen2(qk_traits traits, const qk_a8_block *x, qk_x2 *
       const __m128i bytes = _mm_loadu_si128((const __m128i *)x->values + i);
       _mm256_storeu_si256((__m256i *)out->wide + i, _mm256_cvtepi8_epi16(bytes));
     }
+    // Seen through the stores, the compiler would make shuffles of the broadcasts that loads do for nothing.
+    __asm__ volatile("" : : "r"(out->wide) : "memory");
   }
 }
 
@@ -217,22 +219,21 @@ QK_INLINE QK_AVX2 __m256i qk_group_code2(const qk_rows8 *rows, qk_place at, int 
   return qk_code8(at, low, high, at.has_word ? qk_words8(rows, at.word) : low, g);
 }
 
-// Multiplies and adds the codes of columns 4g ... 4g + 3.
-QK_INLINE QK_AVX2 void qk_add_codes2(qk_traits traits, const qk_part8 *part, __m256i code, __m256i four, int g,
-                                     qk_sums2 *sums) {
+// Multiplies and adds what codes of columns 4g ... 4g + 3 stand for; of wide ones with VNNI, low are the lower bytes.
+QK_INLINE QK_AVX2 void qk_add_entries2(qk_traits traits, const qk_part8 *part, __m256i q, __m256i low, __m256i four,
+                                       int g, qk_sums2 *sums) {
   if (traits.is_vnni) {
     const int at = traits.codes == QK_CODES_WIDE ? 0 : g / 4;
-    sums->sum[at] = qk_dot_vnni(sums->sum[at], qk_unsigned8(traits, code), four);
+    sums->sum[at] = qk_dot_vnni(sums->sum[at], q, four);
     QK_HOLD(sums->sum[at]);
     if (traits.codes == QK_CODES_WIDE) {
-      sums->sum[1] = qk_dot_vnni(sums->sum[1], qk_lower8(traits, code), four);
+      sums->sum[1] = qk_dot_vnni(sums->sum[1], low, four);
       QK_HOLD(sums->sum[1]);
     }
     return;
   }
   const __m256i ones = _mm256_set1_epi16(1);
   if (traits.codes == QK_CODES_SIGNED) {
-    const __m256i q = traits.table ? qk_look_up(traits.table, code) : code;
     const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(q), _mm256_sign_epi8(four, q));
     sums->sum[0] = _mm256_add_epi32(sums->sum[0], _mm256_madd_epi16(pairs, ones));
     QK_HOLD(sums->sum[0]);
@@ -241,7 +242,7 @@ QK_INLINE QK_AVX2 void qk_add_codes2(qk_traits traits, const qk_part8 *part, __m
   // As many pairs as 16 bits hold, see qk_products2.
   const int most = traits.codes == QK_CODES_6 ? 2 : traits.codes == QK_CODES_5 ? 4 : 8;
   const int run = traits.has_halves && most > 4 ? 4 : most;
-  const __m256i products = _mm256_maddubs_epi16(code, four);
+  const __m256i products = _mm256_maddubs_epi16(q, four);
   sums->pairs = g % run == 0 ? products : _mm256_add_epi16(sums->pairs, products);
   QK_HOLD(sums->pairs);
   if (g % run == run - 1) {
@@ -315,8 +316,12 @@ QK_INLINE QK_AVX2 void qk_group_part2(qk_traits traits, const int tokens, const 
     QK_UNROLL for (int t = 0; t < tokens; t++) { four[t] = qk_four(x[t].x, g); }
     QK_UNROLL for (int h = first; h < last; h++) {
       const __m256i code = qk_group_code2(rows + h, at, g);
+      const __m256i q = traits.is_vnni ? qk_unsigned8(traits, code)
+                        : traits.table ? qk_look_up(traits.table, code)
+                                       : code;
+      const __m256i low = traits.is_vnni && traits.wide ? qk_lower8(traits, code) : q;
       QK_UNROLL for (int t = 0; t < tokens; t++) {
-        qk_add_codes2(traits, part + h, code, four[t], g, &sums[h][t]);
+        qk_add_entries2(traits, part + h, q, low, four[t], g, &sums[h][t]);
       }
     }
   }
@@ -340,13 +345,7 @@ QK_INLINE QK_AVX2 void qk_group_tokens2(qk_traits traits, const int tokens, qk_p
       ahead += share;
       const qk_place at = place(blocks, b, p);
       qk_x2 each[QK_GROUP_TOKENS2];
-      QK_UNROLL for (int t = 0; t < tokens; t++) {
-        qk_widen2(traits, x + (size_t)t * x_stride, each + t);
-        if (qk_takes_words2(traits)) {
-          // Seen through the stores, the compiler would make shuffles of the broadcasts that loads do for nothing.
-          __asm__ volatile("" : : "r"(each[t].wide) : "memory");
-        }
-      }
+      QK_UNROLL for (int t = 0; t < tokens; t++) { qk_widen2(traits, x + (size_t)t * x_stride, each + t); }
       qk_part8 part[2];
       if (qk_scales_words2(traits)) {
         QK_UNROLL for (int h = 0; h < 2; h++) {
@@ -382,6 +381,28 @@ QK_INLINE QK_AVX2 void qk_group_tokens2(qk_traits traits, const int tokens, qk_p
   }
 }
 
+// The sums of a part of 8 rows, unpacked, and a few tokens: what is loaded of it is loaded once.
+QK_INLINE QK_AVX2 void qk_panel_part2(qk_traits traits, const int tokens, const qk_part8 *part,
+                                      const qk_x2 x[QK_PANEL_TOKENS2], qk_sums2 sums[QK_PANEL_TOKENS2]) {
+  QK_UNROLL for (int t = 0; t < tokens; t++) { qk_begin2(traits, x[t].x, sums + t); }
+  QK_UNROLL for (int g = 0; g < 8; g++) {
+    const __m256i q = part->q[g];
+    const __m256i low = traits.codes == QK_CODES_WIDE ? part->low[g] : q;
+    QK_UNROLL for (int t = 0; t < tokens; t++) {
+      if (qk_takes_words2(traits)) {
+        const __m256i four = qk_wide_four2(x + t, g);
+        sums[t].sum[0] = _mm256_add_epi32(sums[t].sum[0], _mm256_madd_epi16(q, four));
+        QK_HOLD(sums[t].sum[0]);
+        sums[t].sum[1] = _mm256_add_epi32(sums[t].sum[1], _mm256_madd_epi16(low, four));
+        QK_HOLD(sums[t].sum[1]);
+      } else {
+        qk_add_entries2(traits, part, q, low, qk_four(x[t].x, g), g, sums + t);
+      }
+    }
+  }
+  QK_UNROLL for (int t = 0; t < tokens; t++) { qk_end2(traits, part, x[t].x, sums + t); }
+}
+
 // What is fetched while a panel is multiplied, little by little: at once it would be more than there are buffers.
 typedef struct {
   const uint8_t *at;
@@ -399,10 +420,18 @@ QK_INLINE QK_AVX2 void qk_panel_tokens2(qk_traits traits, const int tokens, cons
   }
   for (size_t p = 0; p < parts; p++, next->at += next->step) {
     qk_prefetch_parts(next->at, 128);
+    const qk_part8 *part = panel->parts + p;
+    qk_x2 each[QK_PANEL_TOKENS2];
+    QK_UNROLL for (int t = 0; t < tokens; t++) { qk_widen2(traits, x + (size_t)t * x_stride + p, each + t); }
+    if (traits.codes == QK_CODES_6) {
+      // Every second product ends a pair: what the others keep for all tokens costs more than to load codes again.
+      QK_UNROLL for (int t = 0; t < tokens; t++) { totals[t] = qk_add_part2(traits, part, each + t, totals[t]); }
+      continue;
+    }
+    qk_sums2 sums[QK_PANEL_TOKENS2];
+    qk_panel_part2(traits, tokens, part, each, sums);
     QK_UNROLL for (int t = 0; t < tokens; t++) {
-      qk_x2 wide_x;
-      qk_widen2(traits, x + (size_t)t * x_stride + p, &wide_x);
-      totals[t] = qk_add_part2(traits, panel->parts + p, &wide_x, totals[t]);
+      totals[t] = qk_scale_part8(qk_left2(traits), part, each[t].x, sums[t].sum[0], sums[t].sum[1], totals[t]);
     }
   }
   QK_UNROLL for (int t = 0; t < tokens; t++) {
