@@ -4,8 +4,9 @@ internal import Synchronization
 
 /// Work that can be split into parts which write to disjoint places.
 ///
-/// What each part computes must not depend on how many parts there are, nor on who does it.
-package protocol ParallelJob {
+/// What each part computes must not depend on how many parts there are, nor on who does it. Threads borrow the job where
+/// its caller holds it: a copy would count references, on cache lines that all of them then fight for.
+package protocol ParallelJob: ~Copyable {
   /// Does part `part` of `count`. Must not call back into the pool.
   func run(part: Int, of count: Int)
   /// The same for jobs with memory of their own for each thread: at any time one thread has `slot`, below the number
@@ -13,7 +14,7 @@ package protocol ParallelJob {
   func run(part: Int, of count: Int, slot: Int)
 }
 
-extension ParallelJob {
+extension ParallelJob where Self: ~Copyable {
   package func run(part: Int, of count: Int, slot: Int) { run(part: part, of: count) }
 }
 
@@ -87,7 +88,9 @@ package final class WorkerPool: @unchecked Sendable {
   ///
   /// Each thread has a run of parts of its own and then takes what others have not begun: a helper that the system
   /// keeps from running is not waited for. Only within `exclusive`. Allocates nothing once the threads exist.
-  package func run<Job: ParallelJob>(_ job: Job, parts: Int, threads wanted: Int = .max) {
+  package func run<Job: ParallelJob & ~Copyable>(
+    _ job: borrowing Job, parts: Int, threads wanted: Int = .max
+  ) {
     let parts = min(max(parts, 1), SharedState.maximumParts)
     var wanted = min(parts, wanted)
     if wanted > threads.count + 1 {
@@ -292,7 +295,7 @@ private protocol AnyJobRunner {
   static func run(_ job: UnsafeRawPointer, part: Int, of count: Int, slot: Int)
 }
 
-private enum JobRunner<Job: ParallelJob>: AnyJobRunner {
+private enum JobRunner<Job: ParallelJob & ~Copyable>: AnyJobRunner {
   static func run(_ job: UnsafeRawPointer, part: Int, of count: Int, slot: Int) {
     unsafe job.assumingMemoryBound(to: Job.self).pointee.run(part: part, of: count, slot: slot)
   }

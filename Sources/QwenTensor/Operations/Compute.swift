@@ -86,7 +86,9 @@ package final class Compute: @unchecked Sendable {
   private static let leastSharers = 4
 
   /// Runs a job of up to `units` parts on the pool and throws if the run was told to stop meanwhile.
-  func parallel<Job: ParallelJob>(_ job: Job, units: Int) throws(TensorError) {
+  func parallel<Job: ParallelJob & ~Copyable>(
+    _ job: borrowing Job, units: Int
+  ) throws(TensorError) {
     let sharers =
       threads == 1 ? 1 : min(threads, max(Self.leastSharers, WorkerPool.shared.mostThreads))
     let parts = sharers == 1 ? 1 : min(sharers * Self.partsAThread, max(1, units))
@@ -96,7 +98,9 @@ package final class Compute: @unchecked Sendable {
 
   /// Runs a job whose parts are tokens of `columns` values: on this thread alone if there is too little to do to wait
   /// for another one.
-  func perToken<Job: ParallelJob>(_ job: Job, tokens: Int, columns: Int) throws(TensorError) {
+  func perToken<Job: ParallelJob & ~Copyable>(
+    _ job: borrowing Job, tokens: Int, columns: Int
+  ) throws(TensorError) {
     if tokens > 1, tokens * columns > 8192 {
       try parallel(job, units: tokens)
     } else {

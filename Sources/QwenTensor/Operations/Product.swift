@@ -223,111 +223,169 @@ private struct RowQuantizeJob: ParallelJob {
   }
 }
 
+/// One matrix of a product, and where its result goes, as plain values: parts count no references. Valid as long as the
+/// matrix and the rows.
+@safe
+private struct ProductTarget {
+  @unsafe let weights: UnsafeRawPointer
+  let rowBytes: Int
+  let rows: Int
+  @unsafe let blockProduct: StorageFormat.BlockProduct?
+  @unsafe let outlierProduct: StorageFormat.OutlierProduct?
+  @unsafe let floatProduct: StorageFormat.FloatProduct?
+  @unsafe let bias: UnsafePointer<Float>?
+  @unsafe let y: UnsafeMutablePointer<Float>
+  let stride: Int
+
+  /// `isExact`, `usesBLAS`: which products are not to be used.
+  init(_ output: Output, isExact: Bool, usesBLAS: Bool) {
+    let w = output.linear.weight
+    unsafe weights = w.address
+    rowBytes = w.rowBytes
+    rows = w.rows
+    unsafe blockProduct = isExact ? nil : w.format.blockProduct
+    unsafe outlierProduct = w.format.outlierProduct
+    unsafe floatProduct = usesBLAS ? nil : w.format.floatProduct
+    unsafe bias = output.linear.bias.map { unsafe UnsafePointer($0.pointer) }
+    unsafe y = output.rows.row(0)
+    stride = output.rows.stride
+  }
+}
+
 /// Products of one set of activations with up to three matrices, a share of the rows a part.
 ///
 /// Between row blocks of about a millisecond it looks at the control word.
+@safe
 private struct ProductJob: ParallelJob {
   enum Mode { case store, add, gate }
 
-  let compute: Compute
-  let x: Rows
-  let outputs: Outputs
-  let mode: Mode
-  /// Set where outliers are multiplied apart.
-  let outliers: Buffer?
+  private let compute: Compute
+  private let control: RunControl
+  private let outputs: Outputs
+  private let mode: Mode
+  private let targets: (ProductTarget, ProductTarget, ProductTarget)
+  private let targetCount: Int
+  @unsafe private let x: UnsafeMutablePointer<Float>
+  private let xStride: Int
+  private let tokens: Int
+  private let columns: Int
+  @unsafe private let blocks: UnsafeMutablePointer<qk_a8_block>
+  @unsafe private let sums: UnsafeMutablePointer<Float>
+  /// A bit for each activation of each token, where outliers are multiplied apart.
+  @unsafe private let outliers: UnsafeMutablePointer<UInt32>?
 
   /// Multiplications between two looks at the control word: under a millisecond on one core.
   private static let blockWork = 16_000_000
   /// Shares begin at multiples of this, the largest tile of a kernel: half a tile takes as long as a whole.
   static let unit = 16
 
+  init(compute: Compute, x: Rows, outputs: Outputs, mode: Mode, outliers: Buffer?) {
+    self.compute = compute
+    control = compute.control
+    self.outputs = outputs
+    self.mode = mode
+    func target(_ index: Int) -> ProductTarget {
+      ProductTarget(outputs[index], isExact: compute.isExact, usesBLAS: compute.blas != nil)
+    }
+    targets = (target(0), target(1), target(2))
+    targetCount = outputs.count
+    unsafe self.x = x.row(0)
+    xStride = x.stride
+    tokens = x.tokens
+    columns = x.columns
+    unsafe blocks = compute.blockPointer
+    unsafe sums = compute.outputPointer
+    unsafe self.outliers = outliers.map { unsafe outlierWords($0, x, 0) }
+  }
+
   func run(part: Int, of count: Int) { run(part: part, of: count, slot: part) }
 
   func run(part: Int, of count: Int, slot: Int) {
     switch mode {
     case .store:
-      for index in 0..<outputs.count {
-        let output = outputs[index]
-        forEachBlock(rows: output.linear.weight.rows, part, count) { rows in
-          multiply(output.linear, rows, into: output.rows, slot: slot)
+      for index in 0..<targetCount {
+        let target = target(index)
+        forEachBlock(rows: target.rows, part, count) { rows in
+          multiply(target, index, rows, slot: slot)
         }
       }
     case .add:
-      let output = outputs[0]
-      forEachBlock(rows: output.linear.weight.rows, part, count) { rows in
-        multiplyAdd(output.linear, rows, into: output.rows, slot: slot)
+      forEachBlock(rows: targets.0.rows, part, count) { rows in
+        multiplyAdd(targets.0, rows, slot: slot)
       }
     case .gate:
-      let (gate, up) = (outputs[0], outputs[1])
-      forEachBlock(rows: gate.linear.weight.rows, part, count) { rows in
-        multiply(gate.linear, rows, into: gate.rows, slot: slot)
-        multiply(up.linear, rows, into: up.rows, slot: slot)
-        for token in 0..<x.tokens {
-          let target = unsafe gate.rows.row(token) + rows.lowerBound
+      let (gate, up) = (targets.0, targets.1)
+      forEachBlock(rows: gate.rows, part, count) { rows in
+        multiply(gate, 0, rows, slot: slot)
+        multiply(up, 1, rows, slot: slot)
+        for token in 0..<tokens {
+          let target = unsafe gate.y + token * gate.stride + rows.lowerBound
           unsafe qk_silu_multiply(
-            target, up.rows.row(token) + rows.lowerBound, target, rows.count)
+            target, up.y + token * up.stride + rows.lowerBound, target, rows.count)
         }
       }
     }
+  }
+
+  private func target(_ index: Int) -> ProductTarget {
+    index == 0 ? targets.0 : index == 1 ? targets.1 : targets.2
   }
 
   private func forEachBlock(
     rows total: Int, _ part: Int, _ count: Int, _ body: (Range<Int>) -> Void
   ) {
     let rows = share(total, part: part, of: count, unit: Self.unit)
-    let step = max(Self.unit, Self.blockWork / max(1, x.columns * x.tokens) / Self.unit * Self.unit)
+    let step = max(Self.unit, Self.blockWork / max(1, columns * tokens) / Self.unit * Self.unit)
     var first = rows.lowerBound
-    while first < rows.upperBound, !compute.control.shouldStop {
+    while first < rows.upperBound, !control.shouldStop {
       let last = min(first + step, rows.upperBound)
       body(first..<last)
       first = last
     }
   }
 
-  /// Rows `rows` of W x + b into the same columns of `y`.
-  private func multiply(_ linear: Linear, _ rows: Range<Int>, into y: Rows, slot: Int) {
-    unsafe raw(
-      linear.weight, rows, y: y.row(0) + rows.lowerBound, stride: y.stride, slot: slot)
-    guard let bias = linear.bias else { return }
-    for token in 0..<x.tokens {
-      unsafe qk_add(
-        y.row(token) + rows.lowerBound, bias.pointer + rows.lowerBound, rows.count)
+  /// Rows `rows` of W x + b into the same columns of output `index`.
+  private func multiply(_ target: ProductTarget, _ index: Int, _ rows: Range<Int>, slot: Int) {
+    let y = unsafe target.y + rows.lowerBound
+    unsafe raw(target, index, rows, y: y, stride: target.stride, slot: slot)
+    guard let bias = unsafe target.bias else { return }
+    for token in 0..<tokens {
+      unsafe qk_add(y + token * target.stride, bias + rows.lowerBound, rows.count)
     }
   }
 
-  private func multiplyAdd(_ linear: Linear, _ rows: Range<Int>, into y: Rows, slot: Int) {
-    let stride = linear.weight.rows
-    let sum = unsafe compute.outputPointer + rows.lowerBound
-    unsafe raw(linear.weight, rows, y: sum, stride: stride, slot: slot)
-    for token in 0..<x.tokens {
-      let product = unsafe sum + token * stride
-      if let bias = linear.bias {
-        unsafe qk_add(product, bias.pointer + rows.lowerBound, rows.count)
+  private func multiplyAdd(_ target: ProductTarget, _ rows: Range<Int>, slot: Int) {
+    let sum = unsafe sums + rows.lowerBound
+    unsafe raw(target, 0, rows, y: sum, stride: target.rows, slot: slot)
+    for token in 0..<tokens {
+      let product = unsafe sum + token * target.rows
+      if let bias = unsafe target.bias {
+        unsafe qk_add(product, bias + rows.lowerBound, rows.count)
       }
-      unsafe qk_add(y.row(token) + rows.lowerBound, product, rows.count)
+      unsafe qk_add(target.y + token * target.stride + rows.lowerBound, product, rows.count)
     }
   }
 
   /// y[t * stride + i] = row (rows.lowerBound + i) of W times token t.
   private func raw(
-    _ w: Matrix, _ rows: Range<Int>, y: UnsafeMutablePointer<Float>, stride: Int, slot: Int
+    _ target: ProductTarget, _ index: Int, _ rows: Range<Int>, y: UnsafeMutablePointer<Float>,
+    stride: Int, slot: Int
   ) {
-    let source = unsafe w.address + rows.lowerBound * w.rowBytes
-    if !compute.isExact, let product = unsafe w.format.blockProduct {
+    let source = unsafe target.weights + rows.lowerBound * target.rowBytes
+    if let product = unsafe target.blockProduct {
       unsafe product(
-        source, w.rowBytes, rows.count, w.columns, compute.blockPointer, x.columns / 32, x.tokens,
-        y, stride)
-      guard let outliers, let addOutliers = unsafe w.format.outlierProduct else { return }
-      for token in 0..<x.tokens {
-        unsafe addOutliers(
-          source, w.rowBytes, rows.count, w.columns, x.row(token),
-          outlierWords(outliers, x, token), y + token * stride)
+        source, target.rowBytes, rows.count, columns, blocks, columns / 32, tokens, y, stride)
+      guard let outliers = unsafe outliers, let add = unsafe target.outlierProduct else { return }
+      for token in 0..<tokens {
+        unsafe add(
+          source, target.rowBytes, rows.count, columns, x + token * xStride,
+          outliers + token * (columns / 32), y + token * stride)
       }
-    } else if let product = unsafe w.format.floatProduct, compute.blas == nil {
+    } else if let product = unsafe target.floatProduct {
       unsafe product(
-        source, w.rowBytes, rows.count, w.columns, x.row(0), x.stride, x.tokens, y, stride)
+        source, target.rowBytes, rows.count, columns, x, xStride, tokens, y, stride)
     } else {
-      unsafe decodedProduct(w, rows, y: y, stride: stride, slot: slot)
+      unsafe decodedProduct(outputs[index].linear.weight, rows, y: y, stride: stride, slot: slot)
     }
   }
 
@@ -345,11 +403,11 @@ private struct ProductJob: ParallelJob {
       let target = unsafe y + (first - rows.lowerBound)
       if let blas = compute.blas {
         unsafe blas.multiply(
-          weights: scratch, rows: count, columns: w.columns, x: x.row(0), xStride: x.stride,
-          tokens: x.tokens, y: target, yStride: stride)
+          weights: scratch, rows: count, columns: w.columns, x: x, xStride: xStride,
+          tokens: tokens, y: target, yStride: stride)
       } else {
         unsafe qk_f32_matmul(
-          scratch, w.columns * 4, count, w.columns, x.row(0), x.stride, x.tokens, target, stride)
+          scratch, w.columns * 4, count, w.columns, x, xStride, tokens, target, stride)
       }
       first += count
     }
