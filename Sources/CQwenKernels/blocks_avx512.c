@@ -141,13 +141,14 @@ QK_INLINE QK_AVX512 void group_matmul(qk_format format, qk_tile16 *const tiles[Q
                                       size_t tokens, float *y, size_t y_stride) {
   const size_t run = tokens <= QK_TILE ? blocks : RUN;
   const size_t bytes = QK_GROUP * qk_block_bytes(format);
+  const size_t ahead = qk_ahead16(bytes, tokens);
   for (size_t r = 0; r < rows; r += QK_GROUP) {
     const size_t count = rows - r < QK_GROUP ? rows - r : QK_GROUP;
     const __mmask16 mask = (__mmask16)((1u << count) - 1);
     for (size_t start = 0; start < blocks; start += run) {
       const size_t filled = blocks - start < run ? blocks - start : run;
       const uint8_t *source = weights + r * row_bytes + start * bytes;
-      qk_pass16(tiles, source, source + QK_AHEAD, filled, x + start, x_stride, tokens, y + r,
+      qk_pass16(tiles, source, source + ahead, filled, x + start, x_stride, tokens, y + r,
                 y_stride, start == 0, mask);
     }
   }

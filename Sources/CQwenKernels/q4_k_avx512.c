@@ -67,20 +67,31 @@ QK_INLINE QK_AVX512 qk_block16 part_of(const uint8_t *block, const head16 *head,
   return unpacked;
 }
 
-QK_INLINE QK_AVX512 void k_tile(const int tokens, int is_group, const uint8_t *group,
+QK_INLINE QK_AVX512 void k_tile(const int tokens, const int share, const uint8_t *group,
                                 const uint8_t *ahead, size_t blocks, const qk_a8_block *x,
                                 size_t x_stride, __m512 *totals) {
   for (size_t b = 0; b < blocks; b++, group += BYTES, ahead += BYTES) {
     const head16 head = head_of(group);
     QK_UNROLL for (int p = 0; p < PARTS; p++, x++) {
-      if (is_group) qk_prefetch_near(ahead + (size_t)p * (BYTES / PARTS), BYTES / PARTS);
+      qk_prefetch_lines(ahead, (size_t)p * share, ((size_t)p + 1) * share);
       const qk_block16 part = part_of(group, &head, p);
       qk_add_block16(QK_Q4_1, tokens, &part, x, x_stride, totals);
     }
   }
 }
 
-QK_TILES16(tiles, k_tile, 1)
+QK_TILES16(tiles, k_tile, BYTES / PARTS)
+
+// One token, in a loop by itself: as calls of a tile, or as a branch of the loop over many tokens, it reads 3 to 8 % slower.
+QK_INLINE QK_AVX512 void one_token(const uint8_t *group, size_t rows, size_t blocks,
+                                   const qk_a8_block *x, float *y) {
+  for (size_t r = 0; r < rows; r += QK_GROUP, group += BYTES * blocks) {
+    const size_t count = rows - r < QK_GROUP ? rows - r : QK_GROUP;
+    __m512 total = _mm512_setzero_ps();
+    k_tile(1, BYTES / PARTS, group, group + QK_AHEAD, blocks, x, 0, &total);
+    _mm512_mask_storeu_ps(y + r, (__mmask16)((1u << count) - 1), total);
+  }
+}
 
 QK_AVX512 void qk_q4_kx16_matmul_a8_avx512(const void *weights, size_t row_bytes, size_t rows,
                                            size_t columns, const qk_a8_block *x, size_t x_stride,
@@ -90,14 +101,19 @@ QK_AVX512 void qk_q4_kx16_matmul_a8_avx512(const void *weights, size_t row_bytes
     qk_q4_kx16_matmul_a8_avx2(weights, row_bytes, rows, 0, x, x_stride, tokens, y, y_stride);
     return;
   }
+  if (tokens == 1) {
+    one_token(weights, rows, blocks, x, y);
+    return;
+  }
   const size_t run = tokens <= QK_TILE ? blocks : RUN;
+  const size_t ahead = qk_ahead16(BYTES / PARTS, tokens);
   for (size_t r = 0; r < rows; r += QK_GROUP) {
     const size_t count = rows - r < QK_GROUP ? rows - r : QK_GROUP;
     const __mmask16 mask = (__mmask16)((1u << count) - 1);
     for (size_t start = 0; start < blocks; start += run) {
       const size_t filled = blocks - start < run ? blocks - start : run;
       const uint8_t *group = (const uint8_t *)weights + r * row_bytes + start * BYTES;
-      qk_pass16(tiles, group, group + QK_AHEAD, filled, x + start * PARTS, x_stride, tokens, y + r,
+      qk_pass16(tiles, group, group + ahead, filled, x + start * PARTS, x_stride, tokens, y + r,
                 y_stride, start == 0, mask);
     }
   }
