@@ -36,13 +36,6 @@ QK_INLINE size_t qk_ahead16(size_t bytes, size_t tokens) {
   return tokens * 96 < bytes ? QK_AHEAD : QK_AHEAD * 3 / 2;
 }
 
-// Fetches the cache lines that begin at bytes from ... to - 1 behind `source`, which begins one.
-QK_INLINE void qk_prefetch_lines(const uint8_t *source, size_t from, size_t to) {
-  QK_UNROLL for (size_t i = (from + 63) / 64; i < (to + 63) / 64; i++) {
-    _mm_prefetch((const char *)source + 64 * i, _MM_HINT_T0);
-  }
-}
-
 QK_INLINE QK_AVX512 __m512i qk_four16(const qk_a8_block *x, int g) {
   int32_t four;
   memcpy(&four, x->values + 4 * g, sizeof four);

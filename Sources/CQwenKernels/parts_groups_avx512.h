@@ -116,14 +116,20 @@ QK_INLINE QK_AVX512 void qk_group_tokens5(qk_traits traits, const int tokens, qk
                                           __mmask16 mask) {
   const qk_rows8 rows[2] = {qk_half_group(group, 0), qk_half_group(group, 1)};
   const size_t share = 16 * traits.bytes / (size_t)traits.parts;
-  const uint8_t *ahead = group + QK_PARTS_AHEAD;
+  // Several tokens see fewer bytes by themselves.
+  const uint8_t *ahead = group + (tokens > 1 ? QK_PARTS_AHEAD / 3 * 4 : QK_PARTS_AHEAD);
   __m512 totals[QK_PANEL_TOKENS5];
   QK_UNROLL for (int t = 0; t < tokens; t++) { totals[t] = _mm512_setzero_ps(); }
   for (size_t b = 0; b < blocks; b++) {
     qk_head8 head[2];
     QK_UNROLL for (int h = 0; h < 2; h++) { head8(rows + h, blocks, b, head + h); }
     QK_UNROLL for (int p = 0; p < traits.parts; p++, ahead += share, x++) {
-      qk_prefetch_parts(ahead, share);
+      if (tokens > 1) {
+        const size_t from = (size_t)p * share;
+        qk_prefetch_lines(ahead - from, from, from + share);
+      } else {
+        qk_prefetch_parts(ahead, share);
+      }
       qk_part16 part;
       qk_unpack16(traits, place, factors8, group, blocks, b, p, head, &part);
       qk_add_part16(traits, tokens, &part, x, x_stride, totals);
