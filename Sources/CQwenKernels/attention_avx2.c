@@ -9,8 +9,8 @@
 
 enum { QUERIES = 6, SUMS = 12 };
 
-// 7 are 4 and 3: with two vectors they would want 14 sums, and a load for each product.
-QK_INLINE size_t tile_of(size_t seeing) { return seeing > 8 ? 6 : seeing > 6 ? 4 : seeing; }
+// 7 are 6 and 1: with two vectors they would want 14 sums, and a load for each product.
+QK_INLINE size_t tile_of(size_t seeing) { return seeing < QUERIES ? seeing : QUERIES; }
 
 QK_INLINE int vectors_of(const int queries, size_t left) {
   if (queries == 1 && left >= 8) return 8;
@@ -19,7 +19,7 @@ QK_INLINE int vectors_of(const int queries, size_t left) {
   return left >= 2 ? 2 : 1;
 }
 
-QK_INLINE size_t decoded_queries(qk_kv element) { return element == QK_KV_Q4 ? 4 : 16; }
+QK_INLINE size_t decoded_queries(qk_kv element) { return element == QK_KV_Q4 ? 7 : SIZE_MAX; }
 
 #include "attention_shape.h"
 

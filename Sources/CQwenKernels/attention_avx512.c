@@ -17,7 +17,7 @@ QK_INLINE int vectors_of(const int queries, size_t left) {
   return left >= 2 ? 2 : 1;
 }
 
-QK_INLINE size_t decoded_queries(qk_kv element) { return (void)element, 24; }
+QK_INLINE size_t decoded_queries(qk_kv element) { return element == QK_KV_Q4 ? 24 : SIZE_MAX; }
 
 #include "attention_shape.h"
 

@@ -8,7 +8,7 @@
 //   QUERIES, SUMS              the most queries of a tile, the most vectors of sums
 //   tile_of(seeing)            of so many queries in a row, those of the next tile
 //   vectors_of(queries, left)  of so many vectors left, those that such a tile takes at once
-//   decoded_queries(element)   from so many queries on a page of 8 or 4 bits is decoded first
+//   decoded_queries(element)   from so many queries on a page of 8 or 4 bits is decoded first (SIZE_MAX: never)
 //   QK_TWIN(name)              the name of the twin of a function
 #include "exp_vec.h"
 #include "twins.h"
