@@ -161,9 +161,13 @@ QK_INLINE QK_AVX2 __m256i qk_bits8(__m256i words, int g, uint8_t value) {
   return _mm256_and_si256(is_set, _mm256_set1_epi8((char)value));
 }
 
-// Each 4 bytes moved by `shift` bits, up if it is positive, and what stays of `mask` in each byte.
+// Each 4 bytes moved by `shift` bits, up if it is positive, and what stays of `mask` in each byte. A shift that a loop counts
+// takes two operations.
 QK_INLINE QK_AVX2 __m256i qk_moved8(__m256i words, int shift, int mask) {
-  if (shift > 0) {
+  if (!__builtin_constant_p(shift)) {
+    words = _mm256_sll_epi16(words, _mm_cvtsi32_si128(shift > 0 ? shift : 0));
+    words = _mm256_srl_epi16(words, _mm_cvtsi32_si128(shift < 0 ? -shift : 0));
+  } else if (shift > 0) {
     words = _mm256_slli_epi16(words, shift);
   } else if (shift < 0) {
     words = _mm256_srli_epi16(words, -shift);

@@ -5,7 +5,7 @@
 
 enum { BYTES = 176 };
 static const qk_traits traits = {
-    .bytes = BYTES, .parts = 8, .codes = QK_CODES_5, .has_minimum = 1};
+    .bytes = BYTES, .parts = 8, .alike = 2, .codes = QK_CODES_5, .has_minimum = 1};
 
 QK_INLINE qk_place place(size_t blocks, size_t block, int part) {
   (void)blocks;
