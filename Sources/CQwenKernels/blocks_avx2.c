@@ -20,6 +20,7 @@
 enum {
   HALVES = 2, // vectors of rows in a tile
   TOKENS = 3, // 2 x 3 sums, 2 x 3 totals, 2 weights and 1 activation fill 15 of 16 registers
+  MOST_TOKENS = 4, // of a tile, whose totals then lie in memory
   PANEL_BLOCKS = 16,
 };
 
@@ -114,7 +115,7 @@ QK_INLINE coming next_panel(const uint8_t *group, size_t bytes, size_t blocks, s
 // The exact products of a block of 16 rows and some tokens, without the offset.
 QK_INLINE QK_AVX2 void products_of(qk_format format, layout l, const int tokens, source s,
                                    size_t b, const qk_a8_block *x, size_t x_stride,
-                                   __m256i products[HALVES][TOKENS]) {
+                                   __m256i products[HALVES][MOST_TOKENS]) {
   if (QK_VNNI) {
     QK_UNROLL for (int g = 0; g < 8; g++) {
       const __m256i q[HALVES] = {low_of(format, l, s, b, g, 0), low_of(format, l, s, b, g, 1)};
@@ -130,7 +131,7 @@ QK_INLINE QK_AVX2 void products_of(qk_format format, layout l, const int tokens,
     return;
   }
   // 8 pairs of at most 2 * 15 * 127 stay within 16 bits: 30480.
-  __m256i pairs[HALVES][TOKENS];
+  __m256i pairs[HALVES][MOST_TOKENS];
   if (format == QK_Q8_0) {
     QK_UNROLL for (int g = 0; g < 8; g++) {
       const __m256i q[HALVES] = {s.p->high[b][g][0], s.p->high[b][g][1]};
@@ -176,7 +177,7 @@ QK_INLINE QK_AVX2 __m256i add_signed(__m256i sum, __m256i q, __m256i four) {
 }
 
 QK_INLINE QK_AVX2 void signed_products(source s, const int tokens, size_t b, const qk_a8_block *x,
-                                       size_t x_stride, __m256i products[HALVES][TOKENS]) {
+                                       size_t x_stride, __m256i products[HALVES][MOST_TOKENS]) {
   QK_UNROLL for (int g = 0; g < 8; g++) {
     const __m256i q[HALVES] = {group_q(QK_Q8_0, s.group, b, g, 0), group_q(QK_Q8_0, s.group, b, g, 1)};
     QK_UNROLL for (int t = 0; t < tokens; t++) {
@@ -195,7 +196,7 @@ QK_INLINE QK_AVX2 __m256i mask_of(size_t count, int h) {
 }
 
 QK_INLINE QK_AVX2 void load_totals(const int tokens, const float *y, size_t y_stride, int is_first,
-                                   size_t count, __m256 totals[HALVES][TOKENS]) {
+                                   size_t count, __m256 totals[HALVES][MOST_TOKENS]) {
   QK_UNROLL for (int t = 0; t < tokens; t++) {
     QK_UNROLL for (int h = 0; h < HALVES; h++) {
       totals[h][t] = is_first ? _mm256_setzero_ps()
@@ -205,7 +206,7 @@ QK_INLINE QK_AVX2 void load_totals(const int tokens, const float *y, size_t y_st
 }
 
 QK_INLINE QK_AVX2 void store_totals(const int tokens, float *y, size_t y_stride, size_t count,
-                                    const __m256 totals[HALVES][TOKENS]) {
+                                    const __m256 totals[HALVES][MOST_TOKENS]) {
   QK_UNROLL for (int t = 0; t < tokens; t++) {
     QK_UNROLL for (int h = 0; h < HALVES; h++) {
       qk_store_first8(y + (size_t)t * y_stride + 8 * h, h == 0 ? count : count > 8 ? count - 8 : 0, totals[h][t]);
@@ -218,11 +219,11 @@ QK_INLINE QK_AVX2 void store_totals(const int tokens, float *y, size_t y_stride,
 QK_INLINE QK_AVX2 void tile(qk_format format, layout l, const int tokens, source s, size_t blocks,
                             const qk_a8_block *x, size_t x_stride, float *y, size_t y_stride,
                             int is_first, size_t count, coming *next) {
-  __m256 totals[HALVES][TOKENS];
+  __m256 totals[HALVES][MOST_TOKENS];
   load_totals(tokens, y, y_stride, is_first, count, totals);
   const int is_signed = format == QK_Q8_0 && l == GROUP && !QK_VNNI;
   for (size_t b = 0; b < blocks; b++) {
-    __m256i products[HALVES][TOKENS];
+    __m256i products[HALVES][MOST_TOKENS];
     if (l == GROUP) {
       qk_prefetch_group(format, s.group, b);
     } else if (is_fetched_slowly(format)) {
@@ -250,14 +251,21 @@ QK_INLINE QK_AVX2 void tile(qk_format format, layout l, const int tokens, source
   store_totals(tokens, y, y_stride, count, totals);
 }
 
-// Tokens of the next tile: tiles of one, which do least with what they load, only where there is no other way.
-QK_INLINE size_t next_tile(size_t tokens) { return tokens == 4 ? 2 : tokens < TOKENS ? tokens : TOKENS; }
+// Tokens of the next tile: tiles of one, which do least with what they load, only where there is no other way. 4 that multiply
+// codes of 4 bits as they are unpacked gain more by doing that once than they lose to memory.
+QK_INLINE size_t next_tile(qk_format format, layout l, size_t tokens) {
+  if (tokens == 4) {
+    return l == GROUP && format != QK_Q8_0 && !QK_VNNI ? 4 : 2;
+  }
+  return tokens < TOKENS ? tokens : TOKENS;
+}
 
 QK_INLINE QK_AVX2 void tiles(qk_format format, layout l, source s, size_t blocks,
                              const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,
                              size_t y_stride, int is_first, size_t count, coming next) {
   while (tokens > 0) {
-    const size_t step = next_tile(tokens);
+    const size_t step = next_tile(format, l, tokens);
+    if (step == 4) tile(format, l, 4, s, blocks, x, x_stride, y, y_stride, is_first, count, &next);
     if (step == 3) tile(format, l, 3, s, blocks, x, x_stride, y, y_stride, is_first, count, &next);
     if (step == 2) tile(format, l, 2, s, blocks, x, x_stride, y, y_stride, is_first, count, &next);
     if (step == 1) tile(format, l, 1, s, blocks, x, x_stride, y, y_stride, is_first, count, &next);
@@ -460,7 +468,7 @@ QK_INLINE QK_AVX2 void k_factors(const uint8_t *block, __m256 d[PARTS][HALVES], 
 // lower and the upper halves of the same bytes.
 QK_INLINE QK_AVX2 void k_quarter(const int first, const int last, const int tokens, const uint8_t *words,
                                  __m256 (*d)[HALVES], __m256 (*m)[HALVES], const qk_a8_block *x,
-                                 size_t x_stride, __m256 totals[HALVES][TOKENS]) {
+                                 size_t x_stride, __m256 totals[HALVES][MOST_TOKENS]) {
   __m256i pairs[HALVES][2][TOKENS];
   QK_UNROLL for (int g = 0; g < 8; g++) {
     const __m256i word[HALVES] = {k_word(words, g, 0), k_word(words, g, 1)};
@@ -495,9 +503,9 @@ QK_INLINE QK_AVX2 void k_quarter(const int first, const int last, const int toke
 
 // 16 rows times some tokens: one takes the parts that share bytes together, more have not the registers for it.
 QK_INLINE QK_AVX2 void k_tile(const int tokens, const uint8_t *group, size_t blocks, const qk_a8_block *x,
-                              size_t x_stride, float *y, size_t y_stride, int is_first, size_t count) {
-  __m256 totals[HALVES][TOKENS];
-  load_totals(tokens, y, y_stride, is_first, count, totals);
+                              size_t x_stride, float *y, size_t y_stride, size_t count) {
+  __m256 totals[HALVES][MOST_TOKENS];
+  load_totals(tokens, y, y_stride, 1, count, totals);
   for (size_t b = 0; b < blocks; b++, group += Q4_K_BYTES) {
     __m256 d[PARTS][HALVES], m[PARTS][HALVES];
     k_factors(group, d, m);
@@ -513,19 +521,6 @@ QK_INLINE QK_AVX2 void k_tile(const int tokens, const uint8_t *group, size_t blo
     }
   }
   store_totals(tokens, y, y_stride, count, totals);
-}
-
-QK_INLINE QK_AVX2 void k_tiles(const uint8_t *group, size_t blocks, const qk_a8_block *x, size_t x_stride,
-                               size_t tokens, float *y, size_t y_stride, int is_first, size_t count) {
-  while (tokens > 0) {
-    const size_t step = next_tile(tokens);
-    if (step == 3) k_tile(3, group, blocks, x, x_stride, y, y_stride, is_first, count);
-    if (step == 2) k_tile(2, group, blocks, x, x_stride, y, y_stride, is_first, count);
-    if (step == 1) k_tile(1, group, blocks, x, x_stride, y, y_stride, is_first, count);
-    tokens -= step;
-    x += step * x_stride;
-    y += step * y_stride;
-  }
 }
 
 QK_INLINE QK_AVX2 void k_fill(panel *panel, const uint8_t *group, size_t blocks) {
@@ -554,22 +549,19 @@ QK_AVX2 void QK_TWIN(qk_q4_kx16_matmul_a8)(const void *weights, size_t row_bytes
     zeros(rows, tokens, y, y_stride);
     return;
   }
-  const size_t step = tokens <= TOKENS ? blocks : PANEL_BLOCKS / PARTS;
+  const size_t step = PANEL_BLOCKS / PARTS;
   for (size_t r = 0; r < rows; r += QK_GROUP) {
     const size_t count = rows - r < QK_GROUP ? rows - r : QK_GROUP;
     const uint8_t *group = (const uint8_t *)weights + r * row_bytes;
-    for (size_t start = 0; start < blocks; start += step) {
+    if (tokens == 3) k_tile(3, group, blocks, x, x_stride, y + r, y_stride, count);
+    if (tokens == 2) k_tile(2, group, blocks, x, x_stride, y + r, y_stride, count);
+    if (tokens == 1) k_tile(1, group, blocks, x, x_stride, y + r, y_stride, count);
+    for (size_t start = 0; start < blocks && tokens > TOKENS; start += step) {
       const size_t filled = blocks - start < step ? blocks - start : step;
-      if (tokens <= 2 * TOKENS) {
-        k_tiles(group + start * Q4_K_BYTES, filled, x + start * PARTS, x_stride, tokens, y + r, y_stride,
-                start == 0, count);
-        continue;
-      }
       panel p;
       k_fill(&p, group + start * Q4_K_BYTES, filled);
       tiles(QK_Q4_1, PANEL, (source){&p, 0}, filled * PARTS, x + start * PARTS, x_stride, tokens,
-            y + r, y_stride, start == 0, count,
-            (coming){group, 0});
+            y + r, y_stride, start == 0, count, (coming){group, 0});
     }
   }
 }
