@@ -4,9 +4,6 @@
 
 #if QK_X86
 
-// Blocks of a group that several tiles pass over one after the other.
-enum { RUN = 16 };
-
 // Blocks of a row that are turned at once: 144 bytes, of Q4_1 80, of Q8_0 272.
 QK_INLINE size_t unit_of(qk_format format) { return format == QK_Q4_1 ? 4 : 8; }
 
@@ -139,19 +136,8 @@ QK_INLINE QK_AVX512 void group_matmul(qk_format format, qk_tile16 *const tiles[Q
                                       const uint8_t *weights, size_t row_bytes, size_t rows,
                                       size_t blocks, const qk_a8_block *x, size_t x_stride,
                                       size_t tokens, float *y, size_t y_stride) {
-  const size_t run = tokens <= QK_TILE ? blocks : RUN;
-  const size_t bytes = QK_GROUP * qk_block_bytes(format);
-  const size_t ahead = qk_ahead16(bytes, tokens);
-  for (size_t r = 0; r < rows; r += QK_GROUP) {
-    const size_t count = rows - r < QK_GROUP ? rows - r : QK_GROUP;
-    const __mmask16 mask = (__mmask16)((1u << count) - 1);
-    for (size_t start = 0; start < blocks; start += run) {
-      const size_t filled = blocks - start < run ? blocks - start : run;
-      const uint8_t *source = weights + r * row_bytes + start * bytes;
-      qk_pass16(tiles, source, source + ahead, filled, x + start, x_stride, tokens, y + r,
-                y_stride, start == 0, mask);
-    }
-  }
+  qk_groups16(tiles, weights, row_bytes, rows, blocks, QK_GROUP * qk_block_bytes(format), 1, 1,
+              x, x_stride, tokens, y, y_stride);
 }
 
 #define QK_MATMUL(name, body, format, tiles, rest)                                              \

@@ -14,6 +14,7 @@
 
 enum {
   QK_TILE = 8,        // tokens of a tile: 8 sums, 8 totals and up to 8 words of weights
+  QK_RUN = 16,        // parts of 32 columns that several tiles pass over one after the other
   QK_MOST_UNIT = 272, // bytes of a row that are turned at once
 };
 
@@ -126,6 +127,35 @@ QK_INLINE void qk_pass16(qk_tile16 *const tiles[QK_TILE], const void *source, co
                     is_first, mask);
     t += step;
     ahead = source; // in the cache already
+  }
+}
+
+// Groups of 16 rows times all tokens: `bytes` are those of a block of a group, of `parts` times 32 columns. Beyond two tiles
+// of tokens `turns` groups take turns at a run of blocks, so that each tile of activations, which all together don't fit the
+// second-level cache, is read once for them.
+QK_INLINE void qk_groups16(qk_tile16 *const tiles[QK_TILE], const uint8_t *weights, size_t row_bytes,
+                           size_t rows, size_t blocks, size_t bytes, size_t parts,
+                           size_t turns, const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,
+                           size_t y_stride) {
+  const size_t run = tokens <= QK_TILE ? blocks : QK_RUN / parts;
+  const size_t height = tokens <= 2 * QK_TILE ? QK_GROUP : turns * QK_GROUP;
+  const size_t ahead = qk_ahead16(bytes / parts, tokens);
+  for (size_t first = 0; first < rows; first += height) {
+    const size_t end = rows - first < height ? rows : first + height;
+    for (size_t start = 0; start < blocks; start += run) {
+      const size_t filled = blocks - start < run ? blocks - start : run;
+      size_t left = (tokens + QK_TILE - 1) / QK_TILE;
+      for (size_t t = 0, step; t < tokens; t += step, left--) {
+        step = (tokens - t + left - 1) / left;
+        for (size_t r = first; r < end; r += QK_GROUP) {
+          const size_t count = rows - r < QK_GROUP ? rows - r : QK_GROUP;
+          const uint8_t *source = weights + r * row_bytes + start * bytes;
+          tiles[step - 1](source, t == 0 ? source + ahead : source, filled,
+                          x + start * parts + t * x_stride, x_stride, y + r + t * y_stride, y_stride,
+                          start == 0, (__mmask16)((1u << count) - 1));
+        }
+      }
+    }
   }
 }
 

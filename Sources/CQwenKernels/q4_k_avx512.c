@@ -5,7 +5,7 @@
 
 #if QK_X86
 
-enum { PARTS = 8, BYTES = QK_GROUP * 144, RUN = 2 };
+enum { PARTS = 8, BYTES = QK_GROUP * 144, TURNS = 4 };
 
 typedef struct {
   __m512i w[4];
@@ -105,18 +105,8 @@ QK_AVX512 void qk_q4_kx16_matmul_a8_avx512(const void *weights, size_t row_bytes
     one_token(weights, rows, blocks, x, y);
     return;
   }
-  const size_t run = tokens <= QK_TILE ? blocks : RUN;
-  const size_t ahead = qk_ahead16(BYTES / PARTS, tokens);
-  for (size_t r = 0; r < rows; r += QK_GROUP) {
-    const size_t count = rows - r < QK_GROUP ? rows - r : QK_GROUP;
-    const __mmask16 mask = (__mmask16)((1u << count) - 1);
-    for (size_t start = 0; start < blocks; start += run) {
-      const size_t filled = blocks - start < run ? blocks - start : run;
-      const uint8_t *group = (const uint8_t *)weights + r * row_bytes + start * BYTES;
-      qk_pass16(tiles, group, group + ahead, filled, x + start * PARTS, x_stride, tokens, y + r,
-                y_stride, start == 0, mask);
-    }
-  }
+  qk_groups16(tiles, weights, row_bytes, rows, blocks, BYTES, PARTS, TURNS, x, x_stride, tokens, y,
+              y_stride);
 }
 
 #endif
