@@ -414,8 +414,8 @@ QK_INLINE QK_AVX2 void matmul_x16(qk_format format, const uint8_t *weights, size
     zeros(rows, tokens, y, y_stride);
     return;
   }
-  // A few tiles cost less than a panel: one, if signs are taken off and on for each, three where products are cheap.
-  const size_t most = TOKENS * (QK_VNNI ? 3 : format == QK_Q8_0 ? 1 : 2);
+  // A few tiles cost less than a panel: two, three where products are cheap.
+  const size_t most = TOKENS * (QK_VNNI ? 3 : 2);
   const size_t run = tokens <= TOKENS ? blocks : PANEL_BLOCKS;
   for (size_t r = 0; r < rows; r += QK_GROUP) {
     const size_t count = rows - r < QK_GROUP ? rows - r : QK_GROUP;

@@ -12,6 +12,7 @@
 typedef struct {
   int is_group;
   const uint8_t *row[8]; // rows by themselves
+  const uint8_t *ahead;  // what of rows by themselves is fetched while the first block is read
   const uint8_t *group;  // the group, from its second half on 32 bytes later for words
   int half;
 } qk_rows8;
@@ -58,7 +59,7 @@ typedef void qk_head_of8(const qk_rows8 *rows, size_t blocks, size_t block, qk_h
 typedef void qk_factors_of8(const qk_head8 *head, int part, qk_part8 *out);
 
 QK_INLINE qk_rows8 qk_rows_from(const uint8_t *first, size_t row_bytes, size_t count) {
-  qk_rows8 rows = {.is_group = 0};
+  qk_rows8 rows = {.is_group = 0, .ahead = first + qk_prefetch_distance(8 * row_bytes)};
   qk_row_pointers(rows.row, first, row_bytes, count);
   return rows;
 }

@@ -185,10 +185,9 @@ QK_INLINE QK_AVX2 void qk_one_token2(qk_traits traits, qk_place_of *place, qk_he
                                      size_t row_bytes, size_t count, size_t blocks,
                                      const qk_a8_block *x, float *y) {
   const qk_rows8 rows = qk_rows_from(start, row_bytes, count);
-  const uint8_t *ahead = start + qk_prefetch_distance(8 * row_bytes);
   __m256 total = _mm256_setzero_ps();
   for (size_t b = 0; b < blocks; b++) {
-    qk_prefetch(ahead + 8 * b * traits.bytes, 8 * traits.bytes);
+    qk_prefetch(rows.ahead + 8 * b * traits.bytes, 8 * traits.bytes);
     qk_head8 head;
     head8(&rows, blocks, b, &head);
     QK_UNROLL for (int p = 0; p < traits.parts; p++) {
@@ -445,6 +444,9 @@ QK_INLINE QK_AVX2 void qk_fill_panel2(qk_traits traits, qk_place_of *place, qk_h
                                       size_t first, size_t filled, qk_panel2 *panel) {
   for (size_t b = 0; b < filled; b++) {
     qk_head8 head;
+    if (!rows->is_group) {
+      qk_prefetch(rows->ahead + 8 * (first + b) * traits.bytes, 8 * traits.bytes);
+    }
     head8(rows, blocks, first + b, &head);
     QK_EACH_PART(p, traits) {
       qk_unpack2(traits, place, factors8, rows, blocks, first + b, p, &head,
