@@ -6,6 +6,7 @@
 // codes: a score is multiplied by the scale of its key behind its sum, a weight by that of its value once it is counted.
 #include "exp.h"
 #include "kv.h"
+#include "loops.h"
 #include "twins.h"
 
 QK_INLINE void page_scalar(qk_kv element, const float *q, size_t q_stride, size_t queries,
@@ -100,8 +101,8 @@ QK_PAGE(f16, QK_KV_F16)
 QK_PAGE(q8, QK_KV_Q8)
 QK_PAGE(q4, QK_KV_Q4)
 
-void qk_attention_merge(size_t queries, size_t dim, float *maximum, float *sum, float *out,
-                        const float *behind_maximum, const float *behind_sum, const float *behind_out) {
+QK_INLINE void merge(size_t queries, size_t dim, float *maximum, float *sum, float *out, const float *behind_maximum,
+                     const float *behind_sum, const float *behind_out) {
   for (size_t i = 0; i < queries; i++) {
     float *target = out + i * dim;
     const float *source = behind_out + i * dim;
@@ -124,3 +125,7 @@ void qk_attention_merge(size_t queries, size_t dim, float *maximum, float *sum, 
     }
   }
 }
+QK_DEFINE(qk_attention_merge, merge,
+          (size_t queries, size_t dim, float *maximum, float *sum, float *out, const float *behind_maximum,
+           const float *behind_sum, const float *behind_out),
+          (queries, dim, maximum, sum, out, behind_maximum, behind_sum, behind_out))

@@ -1,33 +1,9 @@
 // Functions of one vector, or of two of the same length. Each is a loop, which the compiler turns into vectors of every
 // instruction set: lanes do what the loop does, so bits are equal. A result may lie where an argument does, at the same
-// places; QK_LANES says so, or calls in place would go one element at a time.
+// places.
 #include "exp.h"
 #include "lanes.h"
-
-#if defined(__clang__)
-#define QK_LANES _Pragma("clang loop vectorize(assume_safety)")
-#else
-#define QK_LANES _Pragma("GCC ivdep")
-#endif
-
-// A function from its loop: on x86-64 by the set in force, elsewhere with what the compiler may use.
-#if QK_X86
-#define QK_DEFINE(function, loop, parameters, arguments)             \
-  static QK_AVX2 void loop##_avx2 parameters { loop arguments; }     \
-  static QK_AVX512 void loop##_avx512 parameters { loop arguments; } \
-  void function parameters {                                         \
-    if (qk_isa() >= QK_ISA_AVX512) {                                 \
-      loop##_avx512 arguments;                                       \
-    } else if (qk_isa() >= QK_ISA_AVX2) {                            \
-      loop##_avx2 arguments;                                         \
-    } else {                                                         \
-      loop arguments;                                                \
-    }                                                                \
-  }
-#else
-#define QK_DEFINE(function, loop, parameters, arguments) \
-  void function parameters { loop arguments; }
-#endif
+#include "loops.h"
 
 // The sum of squares has the shape of a product with itself.
 QK_INLINE void rms_norm(const float *x, const float *weight, float epsilon, float *y, size_t count) {

@@ -216,7 +216,9 @@ static void check_attention(size_t c, size_t dim, size_t queries) {
     }
   }
   const size_t state = queries * (2 + dim);
-  float *expected = allocate(state * 4), *now = allocate(state * 4);
+  float *expected = allocate(state * 4), *now = allocate(state * 4), *other = allocate(state * 4);
+  for (size_t i = 0; i < state; i++) other[i] = 1 + number();
+  other[0] = -INFINITY, other[queries] = 0;
   int32_t *first = allocate(queries * 4), *visible = allocate(queries * 4);
   for (int32_t isa = 0; isa < QK_ISA_COUNT; isa++) {
     if (qk_cpu_force(isa) != isa) continue;
@@ -231,10 +233,12 @@ static void check_attention(size_t c, size_t dim, size_t queries) {
       caches[c].attend(q, dim, queries, keys[p], values[p], p == 0 ? keys[1] : 0, dim, first, visible, y,
                        y + queries, y + 2 * queries, dim);
     }
+    // Joined with another state, in which the first query saw nothing.
+    qk_attention_merge(queries, dim, y, y + queries, y + 2 * queries, other, other + queries, other + 2 * queries);
     expect_equal(y, expected, state * 4, caches[c].name, isa);
   }
   for (int p = 0; p < 2; p++) free(keys[p]), free(values[p]);
-  free(x), free(q), free(expected), free(now), free(first), free(visible);
+  free(x), free(q), free(expected), free(now), free(other), free(first), free(visible);
 }
 
 int main(void) {
