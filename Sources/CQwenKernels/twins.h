@@ -43,11 +43,8 @@ QK_BLOCK_TWINS(q4_kx16)
     return;                                                                                         \
   }
 
-// ---- logits_avx2.c a8_avx2.c --------
+// ---- a8_avx2.c --------
 
-int64_t qk_argmax_avx2(const float *x, size_t count);
-double qk_log_sum_exp_avx2(const float *x, size_t count);
-int32_t qk_all_finite_avx2(const float *x, size_t count);
 void qk_a8_quantize_avx2(const float *x, qk_a8_block *blocks, size_t count);
 
 // ---- attention_avx2.c attention_avx512.c --------
@@ -96,11 +93,6 @@ QK_BLOCK_TWINS(q4_kx16)
     return;                                                                                         \
   }
 #define QK_CHOOSE_GROUP_TWIN(name) QK_CHOOSE_TWIN(name)
-
-// ---- logits_neon.c --------
-
-int64_t qk_argmax_neon(const float *x, size_t count);
-double qk_log_sum_exp_neon(const float *x, size_t count);
 
 // ---- attention_neon.c --------
 
