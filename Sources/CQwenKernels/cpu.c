@@ -13,9 +13,10 @@
 _Atomic int32_t qk_isa_word = -1;
 
 #if QK_X86
-static int has_avx_vnni(void) {
+// A bit of leaf 7, subleaf 1, register A.
+static int has_extension(int bit) {
   uint32_t a, b, c, d;
-  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> bit & 1);
 }
 
 static int has(int32_t isa) {
@@ -26,11 +27,12 @@ static int has(int32_t isa) {
     return 0;
   }
   switch (isa) {
+  case QK_ISA_AVX512BF16: return has(QK_ISA_AVX512) && has_extension(5);
   case QK_ISA_AVX512:
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
            __builtin_cpu_supports("avx512vnni");
-  case QK_ISA_AVXVNNI: return has_avx_vnni();
+  case QK_ISA_AVXVNNI: return has_extension(4);
   default: return 1;
   }
 }
@@ -38,6 +40,7 @@ static int has(int32_t isa) {
 static int has(int32_t isa) {
   enum { DOT = 1 << 20, I8MM = 1 << 13 }; // HWCAP_ASIMDDP, HWCAP2_I8MM
   if (isa <= QK_ISA_NEON) return 1;
+  if (isa > QK_ISA_NEON_I8MM) return 0;
   const int has_dot = (getauxval(AT_HWCAP) & DOT) != 0;
   return isa == QK_ISA_NEON_DOT ? has_dot : has_dot && (getauxval(AT_HWCAP2) & I8MM);
 }
@@ -70,8 +73,8 @@ int32_t qk_cpu_isa(void) {
 }
 
 const char *qk_cpu_name(int32_t isa) {
-  static const char *const x86[QK_ISA_COUNT] = {"scalar", "avx2", "avxvnni", "avx512"};
-  static const char *const arm[QK_ISA_COUNT] = {"scalar", "neon", "neondot", "neoni8mm"};
+  static const char *const x86[QK_ISA_COUNT] = {"scalar", "avx2", "avxvnni", "avx512", "avx512bf16"};
+  static const char *const arm[QK_ISA_COUNT] = {"scalar", "neon", "neondot", "neoni8mm", ""};
   return isa >= 0 && isa < QK_ISA_COUNT ? (QK_ARM ? arm : x86)[isa] : "";
 }
 

@@ -11,11 +11,14 @@ enum {
   RESIDENT_BYTES = 128 << 10,
 };
 
+// What a lane of weights is: a number, or two of bfloat16, which meet two of activations. Known when compiled.
+typedef enum { SINGLES, HALVES, BFLOATS, PAIRS } kind;
+
 typedef struct {
   const uint8_t *weights;
-  size_t row_bytes, columns;
-  const float *x;
-  size_t x_stride;
+  size_t row_bytes, row_used; // from one row to the next, and those of its columns
+  const uint8_t *x;
+  size_t x_bytes;
   float *y;
   size_t y_stride;
 } operands;
@@ -24,12 +27,15 @@ typedef struct {
   float32x4_t low, high;
 } eight;
 
-QK_INLINE eight load(size_t element, int is_half, const uint8_t *source) {
-  if (element == 4) {
+// Bytes of a lane of weights; of activations it has 4.
+QK_INLINE size_t lane_bytes(kind kind) { return kind == SINGLES || kind == PAIRS ? 4 : 2; }
+
+QK_INLINE eight load(kind kind, const uint8_t *source) {
+  if (lane_bytes(kind) == 4) {
     return (eight){vreinterpretq_f32_u8(vld1q_u8(source)), vreinterpretq_f32_u8(vld1q_u8(source + 16))};
   }
   const uint16x8_t bits = vreinterpretq_u16_u8(vld1q_u8(source));
-  if (is_half) {
+  if (kind == HALVES) {
     const float16x8_t halves = vreinterpretq_f16_u16(bits);
     return (eight){vcvt_f32_f16(vget_low_f16(halves)), vcvt_high_f32_f16(halves)};
   }
@@ -37,11 +43,11 @@ QK_INLINE eight load(size_t element, int is_half, const uint8_t *source) {
                  vreinterpretq_f32_u32(vshll_high_n_u16(bits, 16))};
 }
 
-// The first count (under 8) elements, then zeros.
-QK_INLINE eight load_part(size_t element, int is_half, const uint8_t *source, size_t count) {
+// The last lanes of a row, so many bytes, then zeros.
+QK_INLINE eight load_part(kind kind, const uint8_t *source, size_t bytes) {
   uint8_t padded[32] = {0};
-  memcpy(padded, source, count * element);
-  return load(element, is_half, padded);
+  memcpy(padded, source, bytes);
+  return load(kind, padded);
 }
 
 // As qk_sum_lanes.
@@ -51,47 +57,63 @@ QK_INLINE float sum_of(eight lanes) {
   return vget_lane_f32(two, 0) + vget_lane_f32(two, 1);
 }
 
-QK_INLINE void add(eight *sum, eight w, eight x) {
+QK_INLINE float32x4_t upper(float32x4_t pairs) {
+  return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(pairs), vdupq_n_u32(0xffff0000)));
+}
+
+QK_INLINE float32x4_t lower(float32x4_t pairs) {
+  return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(pairs), 16));
+}
+
+QK_INLINE void add(kind kind, eight *sum, eight w, eight x) {
+  if (kind == PAIRS) {
+    sum->low = vfmaq_f32(sum->low, upper(w.low), upper(x.low));
+    sum->high = vfmaq_f32(sum->high, upper(w.high), upper(x.high));
+    sum->low = vfmaq_f32(sum->low, lower(w.low), lower(x.low));
+    sum->high = vfmaq_f32(sum->high, lower(w.high), lower(x.high));
+    return;
+  }
   sum->low = vfmaq_f32(sum->low, w.low, x.low);
   sum->high = vfmaq_f32(sum->high, w.high, x.high);
 }
 
 typedef eight tile_sums[ROWS][TOKENS];
 
-// Columns k ... k + 7 of a tile.
-QK_INLINE void step(size_t element, int is_half, const int rows, const int tokens, const operands *o, size_t k,
-                    tile_sums sums) {
+// 8 lanes of a tile, from lane k on.
+QK_INLINE void step(kind kind, const int rows, const int tokens, const operands *o, size_t k, tile_sums sums) {
   eight w[ROWS];
   QK_UNROLL for (int r = 0; r < rows; r++) {
-    w[r] = load(element, is_half, o->weights + (size_t)r * o->row_bytes + k * element);
+    w[r] = load(kind, o->weights + (size_t)r * o->row_bytes + k * lane_bytes(kind));
   }
   QK_UNROLL for (int t = 0; t < tokens; t++) {
-    const eight a = load(4, 0, (const uint8_t *)(o->x + (size_t)t * o->x_stride + k));
-    QK_UNROLL for (int r = 0; r < rows; r++) { add(&sums[r][t], w[r], a); }
+    const eight a = load(SINGLES, o->x + (size_t)t * o->x_bytes + 4 * k);
+    QK_UNROLL for (int r = 0; r < rows; r++) { add(kind, &sums[r][t], w[r], a); }
   }
 }
 
-QK_INLINE void tile(size_t element, int is_half, const int rows, const int tokens, operands o) {
+QK_INLINE void tile(kind kind, const int rows, const int tokens, operands o) {
   tile_sums sums;
   QK_UNROLL for (int r = 0; r < rows; r++) {
     QK_UNROLL for (int t = 0; t < tokens; t++) { sums[r][t] = (eight){vdupq_n_f32(0), vdupq_n_f32(0)}; }
   }
+  const size_t lanes = o.row_used / lane_bytes(kind) / 8 * 8;
   size_t k = 0;
   // Two steps a turn: places of rows and tokens are worked out half as often.
-  for (; k + 16 <= o.columns; k += 16) {
-    step(element, is_half, rows, tokens, &o, k, sums);
-    step(element, is_half, rows, tokens, &o, k + 8, sums);
+  for (; k + 16 <= lanes; k += 16) {
+    step(kind, rows, tokens, &o, k, sums);
+    step(kind, rows, tokens, &o, k + 8, sums);
   }
-  if (k + 8 <= o.columns) {
-    step(element, is_half, rows, tokens, &o, k, sums);
+  if (k < lanes) {
+    step(kind, rows, tokens, &o, k, sums);
     k += 8;
   }
-  if (k < o.columns) {
+  const size_t rest = o.row_used - k * lane_bytes(kind);
+  if (rest > 0) {
     QK_UNROLL for (int t = 0; t < tokens; t++) {
-      const eight a = load_part(4, 0, (const uint8_t *)(o.x + (size_t)t * o.x_stride + k), o.columns - k);
+      const eight a = load_part(SINGLES, o.x + (size_t)t * o.x_bytes + 4 * k, rest * 4 / lane_bytes(kind));
       QK_UNROLL for (int r = 0; r < rows; r++) {
-        const uint8_t *source = o.weights + (size_t)r * o.row_bytes + k * element;
-        add(&sums[r][t], load_part(element, is_half, source, o.columns - k), a);
+        const uint8_t *source = o.weights + (size_t)r * o.row_bytes + k * lane_bytes(kind);
+        add(kind, &sums[r][t], load_part(kind, source, rest), a);
       }
     }
   }
@@ -101,21 +123,21 @@ QK_INLINE void tile(size_t element, int is_half, const int rows, const int token
 }
 
 // All rows of a few tokens.
-QK_INLINE void column(size_t element, int is_half, const int tokens, size_t rows, operands o) {
+QK_INLINE void column(kind kind, const int tokens, size_t rows, operands o) {
   const int width = tokens <= 2 ? ROWS : tokens == 3 ? 3 : 2;
   for (; rows >= (size_t)width; rows -= (size_t)width) {
-    tile(element, is_half, width, tokens, o);
+    tile(kind, width, tokens, o);
     o.weights += (size_t)width * o.row_bytes;
     o.y += width;
   }
   for (; rows > 0; rows--) {
-    tile(element, is_half, 1, tokens, o);
+    tile(kind, 1, tokens, o);
     o.weights += o.row_bytes;
     o.y++;
   }
 }
 
-QK_INLINE void matmul(size_t element, int is_half, size_t rows, size_t tokens, operands o) {
+QK_INLINE void matmul(kind kind, size_t rows, size_t tokens, operands o) {
   const size_t resident = o.row_bytes > 0 && o.row_bytes < RESIDENT_BYTES / 12 ? RESIDENT_BYTES / o.row_bytes / 12 * 12 : 12;
   for (size_t r = 0; r < rows; r += resident) {
     const size_t some = rows - r < resident ? rows - r : resident;
@@ -125,29 +147,43 @@ QK_INLINE void matmul(size_t element, int is_half, size_t rows, size_t tokens, o
     for (size_t left = tokens; left > 0;) {
       const size_t now = left < TOKENS ? left : TOKENS;
       switch (now) {
-      case 1: column(element, is_half, 1, some, p); break;
-      case 2: column(element, is_half, 2, some, p); break;
-      case 3: column(element, is_half, 3, some, p); break;
-      case 4: column(element, is_half, 4, some, p); break;
-      default: column(element, is_half, TOKENS, some, p);
+      case 1: column(kind, 1, some, p); break;
+      case 2: column(kind, 2, some, p); break;
+      case 3: column(kind, 3, some, p); break;
+      case 4: column(kind, 4, some, p); break;
+      default: column(kind, TOKENS, some, p);
       }
-      p.x += now * o.x_stride;
+      p.x += now * o.x_bytes;
       p.y += now * o.y_stride;
       left -= now;
     }
   }
 }
 
-#define QK_MATMUL(name, element, is_half)                                                           \
-  void name(const void *weights, size_t row_bytes, size_t rows, size_t columns, const float *x,     \
-            size_t x_stride, size_t tokens, float *y, size_t y_stride) {                            \
-    matmul(element, is_half, rows, tokens,                                                          \
-           (operands){weights, row_bytes, columns, x, x_stride, y, y_stride});                      \
+#define QK_MATMUL(name, kind)                                                                        \
+  void name(const void *weights, size_t row_bytes, size_t rows, size_t columns, const float *x,      \
+            size_t x_stride, size_t tokens, float *y, size_t y_stride) {                             \
+    matmul(kind, rows, tokens,                                                                       \
+           (operands){weights, row_bytes, columns * lane_bytes(kind), (const uint8_t *)x, 4 * x_stride, y, \
+                      y_stride});                                                                    \
   }
 
-QK_MATMUL(qk_f32_matmul_neon, 4, 0)
-QK_MATMUL(qk_f16_matmul_neon, 2, 1)
-QK_MATMUL(qk_bf16_matmul_neon, 2, 0)
+QK_MATMUL(qk_f32_matmul_neon, SINGLES)
+QK_MATMUL(qk_f16_matmul_neon, HALVES)
+QK_MATMUL(qk_bf16_matmul_neon, BFLOATS)
+
+// Subnormal numbers count as zero, as in the reference, but for one thing: aarch64 makes zero of a result before it is
+// rounded, x86-64 after that, so a sum within 2^-151 below the smallest normal number is zero here and that number there.
+void qk_bf16_matmul_bf16_neon(const void *weights, size_t row_bytes, size_t rows, size_t columns, const uint16_t *x,
+                              size_t x_stride, size_t tokens, float *y, size_t y_stride) {
+  const uint64_t flush = 1 << 24;
+  uint64_t state;
+  __asm__ volatile("mrs %0, fpcr" : "=r"(state)::"memory");
+  __asm__ volatile("msr fpcr, %0" ::"r"(state | flush) : "memory");
+  matmul(PAIRS, rows, tokens,
+         (operands){weights, row_bytes, 2 * columns, (const uint8_t *)x, 2 * x_stride, y, y_stride});
+  __asm__ volatile("msr fpcr, %0" ::"r"(state) : "memory");
+}
 
 void qk_f16_encode_neon(const float *values, void *target, size_t count) {
   uint8_t *out = target;

@@ -6,13 +6,32 @@
 
 #if QK_X86
 
-// How floats lie in memory. Known when compiled wherever it is a parameter.
-typedef enum { QK_F32, QK_F16, QK_BF16 } qk_element;
+// How floats lie in memory. Known when compiled wherever it is a parameter. QK_BF16_PAIRS: bfloat16 that meets
+// activations in bfloat16, both taken as pairs of 4 bytes; QK_BF16_DOT: the same by the instruction for it.
+typedef enum { QK_F32, QK_F16, QK_BF16, QK_BF16_PAIRS, QK_BF16_DOT } qk_element;
+
+QK_INLINE int qk_is_paired(qk_element element) { return element >= QK_BF16_PAIRS; }
 
 QK_INLINE size_t qk_element_bytes(qk_element element) { return element == QK_F32 ? 4 : 2; }
 
+// Bytes of weights that a lane takes at once.
+QK_INLINE size_t qk_lane_bytes(qk_element element) { return element == QK_F32 || qk_is_paired(element) ? 4 : 2; }
+
+// Multiplications that it takes for them.
+QK_INLINE int qk_halves(qk_element element) { return element == QK_BF16_PAIRS ? 2 : 1; }
+
+// What a product of floats works on; activations are floats or, with pairs, bfloat16.
+typedef struct {
+  const uint8_t *weights;
+  size_t row_bytes, columns;
+  const uint8_t *x;
+  size_t x_bytes; // from one token to the next
+  float *y;
+  size_t y_stride;
+} qk_float_operands;
+
 QK_INLINE QK_AVX2 __m256 qk_load8(qk_element element, const uint8_t *source) {
-  if (element == QK_F32) {
+  if (element == QK_F32 || qk_is_paired(element)) {
     return _mm256_loadu_ps((const float *)source);
   }
   const __m128i bits = _mm_loadu_si128((const __m128i *)source);
@@ -29,6 +48,20 @@ qk_load_part(qk_element element, const uint8_t *source, size_t count) {
   uint8_t padded[32] = {0};
   memcpy(padded, source, count * qk_element_bytes(element));
   return qk_load8(element, padded);
+}
+
+// From here to qk_restore_subnormals subnormal operands count as zero, and results become it. Returns what that takes.
+QK_INLINE uint32_t qk_flush_subnormals(void) {
+  enum { FLUSH_RESULTS = 1 << 15, FLUSH_OPERANDS = 1 << 6 };
+  const uint32_t state = _mm_getcsr();
+  _mm_setcsr(state | FLUSH_RESULTS | FLUSH_OPERANDS);
+  __asm__ volatile("" ::: "memory");
+  return state;
+}
+
+QK_INLINE void qk_restore_subnormals(uint32_t state) {
+  __asm__ volatile("" ::: "memory");
+  _mm_setcsr(state);
 }
 
 // Rows of a tile lie one behind the other, so that a tile is one run of bytes. For one token,

@@ -14,9 +14,15 @@ typedef void qk_float_matmul(const void *weights, size_t row_bytes, size_t rows,
 qk_float_matmul qk_f32_matmul_avx2, qk_f16_matmul_avx2, qk_bf16_matmul_avx2;
 qk_float_matmul qk_f32_matmul_avx512, qk_f16_matmul_avx512, qk_bf16_matmul_avx512;
 
+typedef void qk_bfloat_matmul(const void *weights, size_t row_bytes, size_t rows, size_t columns,
+                              const uint16_t *x, size_t x_stride, size_t tokens, float *y,
+                              size_t y_stride);
+qk_bfloat_matmul qk_bf16_matmul_bf16_avx2, qk_bf16_matmul_bf16_avx512, qk_bf16_matmul_bf16_avx512bf16;
+
 void qk_f16_decode_avx2(const void *source, float *values, size_t count);
 void qk_bf16_decode_avx2(const void *source, float *values, size_t count);
 void qk_f16_encode_avx2(const float *values, void *target, size_t count);
+void qk_bf16_encode_avx2(const float *values, void *target, size_t count);
 
 // ---- blocks_avx2.c blocks_avxvnni.c blocks_avx512.c --------
 
@@ -69,6 +75,10 @@ typedef void qk_float_matmul(const void *weights, size_t row_bytes, size_t rows,
                              const float *x, size_t x_stride, size_t tokens, float *y,
                              size_t y_stride);
 qk_float_matmul qk_f32_matmul_neon, qk_f16_matmul_neon, qk_bf16_matmul_neon;
+typedef void qk_bfloat_matmul(const void *weights, size_t row_bytes, size_t rows, size_t columns,
+                              const uint16_t *x, size_t x_stride, size_t tokens, float *y,
+                              size_t y_stride);
+qk_bfloat_matmul qk_bf16_matmul_bf16_neon;
 void qk_f16_encode_neon(const float *values, void *target, size_t count);
 
 typedef void qk_block_matmul(const void *weights, size_t row_bytes, size_t rows, size_t columns,

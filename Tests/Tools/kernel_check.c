@@ -147,6 +147,28 @@ static void check_products(const format *f, size_t rows, size_t columns, size_t 
   free(weights), free(groups), free(x), free(a8), free(expected), free(y);
 }
 
+// Products of bfloat16 with activations in bfloat16, of any size or so small that subnormal numbers occur.
+static void check_bfloats(size_t rows, size_t columns, size_t tokens, int is_small) {
+  uint16_t *weights = allocate(rows * columns * 2), *x = allocate((tokens * columns + tokens) * 2);
+  float *expected = allocate(rows * tokens * 4), *y = allocate(rows * tokens * 4);
+  for (size_t i = 0; i < rows * columns + tokens * (columns + 1); i++) {
+    uint16_t *const to = i < rows * columns ? weights + i : x + (i - rows * columns);
+    const float value = number();
+    qk_bf16_encode(&value, to, 1);
+    // Products of 2^-120 to 2^-150; one in 16 is subnormal itself.
+    if (is_small) *to = (uint16_t)((*to & 0x807f) | (next() % 16 == 0 ? 0 : 52 + next() % 15) << 7);
+  }
+  qk_cpu_force(QK_ISA_SCALAR);
+  qk_bf16_matmul_bf16(weights, columns * 2, rows, columns, x, columns + 1, tokens, expected, rows);
+  for (int32_t isa = 1; isa < QK_ISA_COUNT; isa++) {
+    if (qk_cpu_force(isa) != isa) continue;
+    memset(y, 0, rows * tokens * 4);
+    qk_bf16_matmul_bf16(weights, columns * 2, rows, columns, x, columns + 1, tokens, y, rows);
+    expect_equal(y, expected, rows * tokens * 4, "bf16 times bf16", isa);
+  }
+  free(weights), free(x), free(expected), free(y);
+}
+
 // Everything that has one vector, or two, as input: results one behind the other.
 enum { MOST = 160, RESULTS = 16 * MOST };
 static size_t vectors(size_t count, const float *x, const float *z, uint8_t *out) {
@@ -259,8 +281,19 @@ int main(void) {
       }
     }
     // More rows than stay in a cache at a time.
-    if (formats[f].block == 1) check_products(formats + f, 301, 301, 6);
+    if (formats[f].block == 1) check_products(formats + f, 301, 301, 6), check_products(formats + f, 41, 3001, 50);
   }
+  static const size_t lengths[] = {1, 2, 15, 16, 17, 33, 130};
+  for (size_t c = 0; c < 7; c++) {
+    for (size_t i = 0; i < 5; i++) {
+      for (size_t t = 0; t < 6; t++) {
+        check_bfloats(rows[i], lengths[c], tokens[t], 0);
+        check_bfloats(rows[i], lengths[c], tokens[t], 1);
+      }
+    }
+  }
+  // More rows and tokens than stay in a cache at a time.
+  check_bfloats(37, 5000, 131, 0);
   for (size_t count = 1; count <= MOST; count++) {
     check_vectors(count, 1);
     check_vectors(count, 200);

@@ -15,16 +15,16 @@
 // ---- cpu.c --------------------------------------------------------------------------------------------
 
 // Sets of x86-64, then those of aarch64; each better than the ones before it.
-enum { QK_ISA_SCALAR = 0, QK_ISA_AVX2 = 1, QK_ISA_AVXVNNI = 2, QK_ISA_AVX512 = 3, QK_ISA_COUNT = 4 };
+enum { QK_ISA_SCALAR = 0, QK_ISA_AVX2 = 1, QK_ISA_AVXVNNI = 2, QK_ISA_AVX512 = 3, QK_ISA_AVX512BF16 = 4, QK_ISA_COUNT = 5 };
 enum { QK_ISA_NEON = 1, QK_ISA_NEON_DOT = 2, QK_ISA_NEON_I8MM = 3 };
 
 // The instruction set in force: the best this processor and build have up to the one that the environment asks for, or
 // the one last forced.
 // QK_ISA_AVX2 stands for AVX2, FMA and F16C together, QK_ISA_AVXVNNI for these and the 256-bit products of
-// AVX-VNNI; QK_ISA_AVX512 for AVX2 and F, BW, DQ, VL and VNNI. QK_ISA_NEON_I8MM has dotprod, too.
+// AVX-VNNI; QK_ISA_AVX512 for AVX2 and F, BW, DQ, VL and VNNI, QK_ISA_AVX512BF16 for these and BF16. QK_ISA_NEON_I8MM has dotprod, too.
 int32_t qk_cpu_isa(void);
 
-// The name of a set: "scalar", "avx2", "avxvnni", "avx512"; "neon", "neondot", "neoni8mm".
+// The name of a set: "scalar", "avx2", "avxvnni", "avx512", "avx512bf16"; "neon", "neondot", "neoni8mm".
 const char *qk_cpu_name(int32_t isa);
 
 // The set that LIBQWEN_ISA names in the environment: the last one if it is unset or empty, -1 if it names none. What
@@ -74,6 +74,12 @@ void qk_f16_matmul(const void *weights, size_t row_bytes, size_t rows, size_t co
                    const float *x, size_t x_stride, size_t tokens, float *y, size_t y_stride);
 void qk_bf16_matmul(const void *weights, size_t row_bytes, size_t rows, size_t columns,
                     const float *x, size_t x_stride, size_t tokens, float *y, size_t y_stride);
+
+// The same with activations in bfloat16 (x_stride in elements) and twice the products a lane: lane l of 8 adds the products
+// of k = 2 l + 1, 2 l, 2 l + 17, 2 l + 16, ..., each with one fused multiply-add; columns are filled up with zeros. Operands and
+// results, also of sums of lanes, that are subnormal count as zero of the same sign.
+void qk_bf16_matmul_bf16(const void *weights, size_t row_bytes, size_t rows, size_t columns,
+                         const uint16_t *x, size_t x_stride, size_t tokens, float *y, size_t y_stride);
 
 // As above but for the place of the scales (fp8.c); columns a multiple of 128.
 void qk_fp8_matmul(const void *weights, size_t row_bytes, size_t rows, size_t columns, const float *x,
