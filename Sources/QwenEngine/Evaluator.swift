@@ -41,6 +41,7 @@ final class Evaluator: @unchecked Sendable {
         settings.configuration, maximumTokens: maximumTokens, threads: model.settings.threads,
         isExact: model.settings.isExact, control: control,
         sharesOutliers: model.settings.sharesOutliers,
+        roundsToBFloat: model.settings.roundsToBFloat,
         blas: model.settings.usesOpenBLAS ? OpenBLAS.shared : nil)
       logits = try FloatBuffer(count: rows * columns)
     } catch { throw EngineError(error) }
@@ -53,7 +54,8 @@ final class Evaluator: @unchecked Sendable {
   /// Bytes of buffers.
   func byteCount(threads: Int) -> Int {
     Workspace.byteCount(
-      settings.configuration, maximumTokens: maximumTokens, threads: threads) + logits.count * 4
+      settings.configuration, maximumTokens: maximumTokens, threads: threads,
+      roundsToBFloat: workspace.compute.roundsToBFloat) + logits.count * 4
   }
 
   /// Row `row` of the logits of the last step; it may be changed.

@@ -91,6 +91,8 @@ struct OpenSettings: Sendable {
   var isVocabularyOnly = false
   var threads: Int
   var isExact: Bool
+  /// Whether activations of weights in bfloat16 are rounded to it.
+  var roundsToBFloat: Bool
   /// Whether LLM.int8() looks for outliers in all tokens of a step together.
   var sharesOutliers: Bool
   var usesOpenBLAS: Bool
@@ -122,6 +124,7 @@ struct OpenSettings: Sendable {
     usesOpenBLAS = options["matmul"]?.string == "openblas"
     maximumMemory = options["max_memory"].flatMap(ByteSize.init)?.bytes
     isExact = options["compute"]?.string == "float32" || usesOpenBLAS
+    roundsToBFloat = options["compute"]?.string == "bfloat16" && !usesOpenBLAS
     sharesOutliers = options["outliers"]?.string == "step"
     policy = WeightPolicy(options: options)
     if policy.isActive, mode == .copy {

@@ -99,7 +99,7 @@ extension ConversationSettings {
     self.options = options
     configuration = model.configuration.with(wishes)
     self.isPlanned = isPlanned
-    plan = SessionPlan(configuration, options: options, threads: model.settings.threads)
+    plan = SessionPlan(configuration, options: options, settings: model.settings)
   }
 }
 

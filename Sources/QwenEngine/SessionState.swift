@@ -230,7 +230,8 @@ extension OpenSettings {
   var computeName: String {
     if usesOpenBLAS { return "openblas" }
     if isExact { return "float32" }
-    return sharesOutliers ? "auto, outliers of steps" : "auto"
+    let name = roundsToBFloat ? "bfloat16" : "auto"
+    return sharesOutliers ? name + ", outliers of steps" : name
   }
 }
 

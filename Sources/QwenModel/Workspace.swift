@@ -23,12 +23,13 @@ package final class Workspace: @unchecked Sendable {
   /// Buffers for steps of up to `maximumTokens` tokens.
   package init(
     _ c: ModelConfiguration, maximumTokens: Int, threads: Int, isExact: Bool, control: RunControl,
-    sharesOutliers: Bool = false, blas: OpenBLAS? = nil
+    sharesOutliers: Bool = false, roundsToBFloat: Bool = false, blas: OpenBLAS? = nil
   ) throws(TensorError) {
     self.maximumTokens = maximumTokens
     compute = try Compute(
       threads: threads, isExact: isExact, control: control, maximumTokens: maximumTokens,
-      maximumColumns: Workspace.widest(c), sharesOutliers: sharesOutliers, blas: blas)
+      maximumColumns: Workspace.widest(c), sharesOutliers: sharesOutliers,
+      roundsToBFloat: roundsToBFloat, blas: blas)
     let (q, kv) = (c.queryHeads * c.headDim, c.kvHeads * c.headDim)
     hidden = try FloatBuffer(count: maximumTokens * c.hiddenSize)
     normed = try FloatBuffer(count: maximumTokens * c.hiddenSize)
@@ -48,13 +49,16 @@ package final class Workspace: @unchecked Sendable {
   }
 
   /// Bytes that `init` takes for these sizes.
-  package static func byteCount(_ c: ModelConfiguration, maximumTokens: Int, threads: Int) -> Int {
+  package static func byteCount(
+    _ c: ModelConfiguration, maximumTokens: Int, threads: Int, roundsToBFloat: Bool
+  ) -> Int {
     let (q, kv) = (c.queryHeads * c.headDim, c.kvHeads * c.headDim)
     let aToken =
       2 * c.hiddenSize + 2 * q + 2 * kv + 2 * c.intermediateSize + c.rotaryDim
     let ofExperts = c.experts.map { ExpertBuffers.byteCount(c, $0, tokens: maximumTokens) } ?? 0
     return maximumTokens * aToken * 4 + ofExperts
-      + Compute.scratchBytes(threads: threads, tokens: maximumTokens, columns: widest(c))
+      + Compute.scratchBytes(
+        threads: threads, tokens: maximumTokens, columns: widest(c), roundsToBFloat: roundsToBFloat)
   }
 
   /// The widest row that any product of this model reads or adds to.

@@ -8,7 +8,7 @@ failures=0
 for model in "$2"/*/; do
   model=${model%/}
   file=$(find "$model" -name '*.gguf' | head -1)
-  for compute in auto float32; do
+  for compute in auto float32 bfloat16; do
     arguments=(generate "${file:-$model}" "Hello, 世界 123" --max-new-tokens 12 --do-sample false --stop-ids '[]' --threads 1 --compute "$compute")
     native=$("$command" "${arguments[@]}" 2>&1 | tr -d "\0")
     old=$(qemu-x86_64 -cpu Westmere "$command" "${arguments[@]}" 2>&1 | tr -d "\0")

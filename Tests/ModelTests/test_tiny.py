@@ -64,7 +64,7 @@ def test_prompt_is_tokenized_as_in_the_reference(tiny):
         assert list(model.tokenize(facts["prompt"])) == golden["input_ids"].tolist()
 
 
-@pytest.mark.parametrize("compute", ["auto", "float32"])
+@pytest.mark.parametrize("compute", ["auto", "float32", "bfloat16"])
 @pytest.mark.parametrize("kv_cache", ["f16", "f32", "q8", "q4"])
 def test_bits_do_not_depend_on_cutting_threads_or_cache(tiny, compute, kv_cache):
     path, golden, _ = tiny

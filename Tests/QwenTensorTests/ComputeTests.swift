@@ -36,11 +36,11 @@ private func rows(_ tokens: Int, _ columns: Int, seed: UInt64) throws -> Rows {
 
 private func compute(
   threads: Int = 1, isExact: Bool = false, tokens: Int = 40, control: RunControl = RunControl(),
-  blas: OpenBLAS? = nil
+  roundsToBFloat: Bool = false, blas: OpenBLAS? = nil
 ) throws -> Compute {
   try Compute(
     threads: threads, isExact: isExact, control: control, maximumTokens: tokens,
-    maximumColumns: 512, blas: blas)
+    maximumColumns: 512, roundsToBFloat: roundsToBFloat, blas: blas)
 }
 
 /// W x + b in double for decoded weights.
@@ -74,6 +74,37 @@ private func product(_ w: Linear, _ x: Rows) throws -> [Double] {
     for (value, exact) in zip(y.array(), try product(w, x)) {
       #expect((Double(value) - exact).magnitude < 0x1p-24 * 300 * 48)
     }
+  }
+
+  @Test(arguments: [StorageFormat.bf16.name, StorageFormat.f32.name])
+  func `round activations to bfloat16 only where weights are in it`(_ name: String) throws {
+    let format = try #require(StorageFormat.all.first { $0.name == name })
+    let w = try Linear(matrix(format, 37, 301, seed: 1))
+    let x = try rows(23, 301, seed: 2)
+    let rounded = try rows(23, 301, seed: 2)
+    for token in 0..<23 {
+      for k in 0..<301 {
+        let bits = rounded.row(token)[k].bitPattern
+        rounded.row(token)[k] = Float(bitPattern: (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff_0000)
+      }
+    }
+    func run(_ threads: Int, chunk: Int) throws -> [Float] {
+      let y = try Rows(FloatBuffer(count: 23 * 37), tokens: 23, columns: 37)
+      let compute = try compute(threads: threads, roundsToBFloat: true)
+      try withPool {
+        for first in stride(from: 0, to: 23, by: chunk) {
+          let count = min(chunk, 23 - first)
+          try compute.multiply(w, x.slice(first, count: count), into: y.slice(first, count: count))
+        }
+      }
+      return y.array()
+    }
+    let whole = try run(2, chunk: 23)
+    for (value, exact) in zip(whole, try product(w, format.ggmlType == 30 ? rounded : x)) {
+      #expect((Double(value) - exact).magnitude < 0x1p-24 * 300 * 80)
+    }
+    #expect(try bits(run(1, chunk: 1)) == bits(whole))
+    #expect(try bits(run(3, chunk: 5)) == bits(whole))
   }
 
   @Test(arguments: StorageFormat.all.map(\.name), [false, true])

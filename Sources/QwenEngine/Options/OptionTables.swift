@@ -27,8 +27,8 @@ extension OptionTable {
         "How to chat: auto recognises the model's own template, raw refuses chats, a name insists on that family's way."
       ),
       Option(
-        "compute", .word(["auto", "float32"]), default: "auto",
-        "auto multiplies quantised weights by 8-bit activations; float32 decodes them and computes in float."
+        "compute", .word(["auto", "float32", "bfloat16"]), default: "auto",
+        "auto multiplies quantised weights by 8-bit activations and float ones by floats; float32 decodes the quantised and computes in float; bfloat16 is auto, but multiplies weights in bfloat16 by activations rounded to bfloat16, which reads prompts up to twice as fast on processors with AVX512-BF16."
       ),
       Option(
         "outliers", .word(["token", "step"]), default: "token",

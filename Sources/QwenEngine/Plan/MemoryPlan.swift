@@ -21,7 +21,7 @@ package struct MemoryPlan {
         configuration, archive, isMapped: settings.isMapped, policy: settings.policy)
     } catch { throw EngineError(error) }
     self.path = path
-    session = SessionPlan(configuration, options: options, threads: settings.threads)
+    session = SessionPlan(configuration, options: options, settings: settings)
     asked = options["max_memory"].flatMap(ByteSize.init)?.bytes
     let given = options["contexts"]?.array?.compactMap(\.int)
     contexts =

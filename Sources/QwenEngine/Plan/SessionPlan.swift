@@ -15,13 +15,15 @@ struct SessionPlan {
   let shape: KVShape
 
   /// `options` is checked.
-  init(_ c: ModelConfiguration, options: JSONObject, threads: Int) {
+  init(_ c: ModelConfiguration, options: JSONObject, settings: OpenSettings) {
     context = options["context"]?.int ?? min(c.contextLength, SessionPlan.defaultContext)
     chunk = options["prefill_chunk"]?.int ?? 128
     element = options["kv_cache"]?.string.flatMap(KVShape.Element.init) ?? .f16
     shape = c.kvShape(element)
     workspaceBytes =
-      Workspace.byteCount(c, maximumTokens: min(chunk, context), threads: threads)
+      Workspace.byteCount(
+        c, maximumTokens: min(chunk, context), threads: settings.threads,
+        roundsToBFloat: settings.roundsToBFloat)
       + c.vocabularyRows * 4
   }
 

@@ -9,6 +9,8 @@ package final class Compute: @unchecked Sendable {
   package let threads: Int
   /// True: weights are decoded and multiplied as floats, exactly as a float32 reference does.
   package let isExact: Bool
+  /// Whether activations of weights in bfloat16 are rounded to it; not beside `blas`.
+  package let roundsToBFloat: Bool
   package let control: RunControl
   package let maximumTokens: Int
   package let maximumColumns: Int
@@ -26,12 +28,14 @@ package final class Compute: @unchecked Sendable {
   private let outputs: FloatBuffer
   private var sorted: FloatBuffer?
   private var outlierBits: Buffer?
+  private var rounded: Buffer?
 
   /// Scratch for up to `maximumTokens` tokens of up to `maximumColumns` values.
   package init(
     threads: Int, isExact: Bool, control: RunControl, maximumTokens: Int, maximumColumns: Int,
-    sharesOutliers: Bool = false, blas: OpenBLAS? = nil
+    sharesOutliers: Bool = false, roundsToBFloat: Bool = false, blas: OpenBLAS? = nil
   ) throws(TensorError) {
+    self.roundsToBFloat = roundsToBFloat && blas == nil
     self.sharesOutliers = sharesOutliers
     self.threads = max(1, threads)
     self.isExact = isExact
@@ -46,12 +50,19 @@ package final class Compute: @unchecked Sendable {
     outputs = try FloatBuffer(count: self.maximumTokens * self.maximumColumns)
   }
 
-  /// Bytes of scratch that `init` takes for these sizes.
-  package static func scratchBytes(threads: Int, tokens: Int, columns: Int) -> Int {
+  /// Bytes of scratch that `init` takes for these sizes, and with them the first product that rounds to bfloat16.
+  package static func scratchBytes(
+    threads: Int, tokens: Int, columns: Int, roundsToBFloat: Bool = false
+  ) -> Int {
     let columns = (columns + 31) / 32 * 32
     return tokens * columns / 32 * MemoryLayout<qk_a8_block>.stride
       + threads * decodedRows * columns * 4 + tokens * columns * 4
+      + (roundsToBFloat ? tokens * bfloatStride(columns) * 2 : 0)
   }
+
+  /// Elements from one token to the next of activations in bfloat16: a line more than they have columns, since rows a
+  /// power of two apart take each other's place in a cache.
+  static func bfloatStride(_ columns: Int) -> Int { columns + 32 }
 
   @unsafe var blockPointer: UnsafeMutablePointer<qk_a8_block> {
     unsafe blocks.address.assumingMemoryBound(to: qk_a8_block.self)
@@ -74,6 +85,14 @@ package final class Compute: @unchecked Sendable {
     if let outlierBits { return outlierBits }
     let made = try Buffer(byteCount: maximumTokens * maximumColumns / 8)
     outlierBits = made
+    return made
+  }
+
+  /// Room for activations in bfloat16, made when the first model wants it; see `bfloatStride`.
+  func bfloats() throws(TensorError) -> Buffer {
+    if let rounded { return rounded }
+    let made = try Buffer(byteCount: maximumTokens * Self.bfloatStride(maximumColumns) * 2)
+    rounded = made
     return made
   }
 

@@ -93,8 +93,15 @@ extension Compute {
     } else if !isExact, outputs.takesBlocks {
       try perToken(QuantizeJob(compute: self, x: x), tokens: x.tokens, columns: x.columns)
     }
+    var bfloats: Buffer?
+    if roundsToBFloat, outputs.takesBFloats {
+      let rounded = try self.bfloats()
+      try perToken(BFloatJob(x: x, rounded: rounded), tokens: x.tokens, columns: x.columns)
+      bfloats = rounded
+    }
     try parallel(
-      ProductJob(compute: self, x: x, outputs: outputs, mode: mode, outliers: outliers),
+      ProductJob(
+        compute: self, x: x, outputs: outputs, mode: mode, outliers: outliers, bfloats: bfloats),
       units: outputs.mostRows / ProductJob.unit)
   }
 }
@@ -170,6 +177,27 @@ struct Outputs: Sendable {
     }
     return false
   }
+
+  /// Whether any of the matrices can multiply activations in bfloat16.
+  var takesBFloats: Bool {
+    for index in 0..<count where unsafe self[index].linear.weight.format.bfloatProduct != nil {
+      return true
+    }
+    return false
+  }
+}
+
+/// Rounds activations to bfloat16, a share of the tokens a part.
+private struct BFloatJob: ParallelJob {
+  let x: Rows
+  let rounded: Buffer
+
+  func run(part: Int, of count: Int) {
+    for token in share(x.tokens, part: part, of: count) {
+      unsafe qk_bf16_encode(
+        x.row(token), rounded.address + token * Compute.bfloatStride(x.columns) * 2, x.columns)
+    }
+  }
 }
 
 /// Quantises activations to 8-bit blocks, a share of the tokens a part.
@@ -233,19 +261,21 @@ private struct ProductTarget {
   @unsafe let blockProduct: StorageFormat.BlockProduct?
   @unsafe let outlierProduct: StorageFormat.OutlierProduct?
   @unsafe let floatProduct: StorageFormat.FloatProduct?
+  @unsafe let bfloatProduct: StorageFormat.BFloatProduct?
   @unsafe let bias: UnsafePointer<Float>?
   @unsafe let y: UnsafeMutablePointer<Float>
   let stride: Int
 
-  /// `isExact`, `usesBLAS`: which products are not to be used.
-  init(_ output: Output, isExact: Bool, usesBLAS: Bool) {
+  /// `compute` says which products are not to be used.
+  init(_ output: Output, _ compute: Compute) {
     let w = output.linear.weight
     unsafe weights = w.address
     rowBytes = w.rowBytes
     rows = w.rows
-    unsafe blockProduct = isExact ? nil : w.format.blockProduct
+    unsafe blockProduct = compute.isExact ? nil : w.format.blockProduct
     unsafe outlierProduct = w.format.outlierProduct
-    unsafe floatProduct = usesBLAS ? nil : w.format.floatProduct
+    unsafe floatProduct = compute.blas != nil ? nil : w.format.floatProduct
+    unsafe bfloatProduct = compute.roundsToBFloat ? w.format.bfloatProduct : nil
     unsafe bias = output.linear.bias.map { unsafe UnsafePointer($0.pointer) }
     unsafe y = output.rows.row(0)
     stride = output.rows.stride
@@ -273,19 +303,21 @@ private struct ProductJob: ParallelJob {
   @unsafe private let sums: UnsafeMutablePointer<Float>
   /// A bit for each activation of each token, where outliers are multiplied apart.
   @unsafe private let outliers: UnsafeMutablePointer<UInt32>?
+  /// The activations in bfloat16, where a matrix multiplies them so.
+  @unsafe private let bfloats: UnsafePointer<UInt16>?
 
   /// Multiplications between two looks at the control word: under a millisecond on one core.
-  private static let blockWork = 16_000_000
+  private static let blockWork = 32_000_000
   /// Shares begin at multiples of this, the largest tile of a kernel: half a tile takes as long as a whole.
   static let unit = 16
 
-  init(compute: Compute, x: Rows, outputs: Outputs, mode: Mode, outliers: Buffer?) {
+  init(compute: Compute, x: Rows, outputs: Outputs, mode: Mode, outliers: Buffer?, bfloats: Buffer?) {
     self.compute = compute
     control = compute.control
     self.outputs = outputs
     self.mode = mode
     func target(_ index: Int) -> ProductTarget {
-      ProductTarget(outputs[index], isExact: compute.isExact, usesBLAS: compute.blas != nil)
+      ProductTarget(outputs[index], compute)
     }
     targets = (target(0), target(1), target(2))
     targetCount = outputs.count
@@ -296,6 +328,7 @@ private struct ProductJob: ParallelJob {
     unsafe blocks = compute.blockPointer
     unsafe sums = compute.outputPointer
     unsafe self.outliers = outliers.map { unsafe outlierWords($0, x, 0) }
+    unsafe self.bfloats = bfloats.map { unsafe UnsafePointer($0.address.assumingMemoryBound(to: UInt16.self)) }
   }
 
   func run(part: Int, of count: Int) { run(part: part, of: count, slot: part) }
@@ -381,6 +414,10 @@ private struct ProductJob: ParallelJob {
           source, target.rowBytes, rows.count, columns, x + token * xStride,
           outliers + token * (columns / 32), y + token * stride)
       }
+    } else if let bfloats = unsafe bfloats, let product = unsafe target.bfloatProduct {
+      unsafe product(
+        source, target.rowBytes, rows.count, columns, bfloats, Compute.bfloatStride(columns),
+        tokens, y, stride)
     } else if let product = unsafe target.floatProduct {
       unsafe product(
         source, target.rowBytes, rows.count, columns, x, xStride, tokens, y, stride)

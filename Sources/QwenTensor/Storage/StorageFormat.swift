@@ -28,6 +28,8 @@ package struct StorageFormat: Sendable {
   let encodeMatrix: EncodeMatrix?
   /// Product with float activations, or nil: rows are decoded first, then multiplied as F32.
   @unsafe package let floatProduct: FloatProduct?
+  /// Product with activations rounded to bfloat16, or nil where they are not rounded to it.
+  @unsafe let bfloatProduct: BFloatProduct?
   /// Product with 8-bit activations, or nil where they are not worth it.
   @unsafe package let blockProduct: BlockProduct?
   /// Adds what `blockProduct` leaves out where activations are rounded as LLM.int8() does; nil for all other formats.
@@ -53,6 +55,11 @@ package struct StorageFormat: Sendable {
       UnsafeRawPointer?, Int, Int, Int, UnsafePointer<Float>?, Int, Int,
       UnsafeMutablePointer<Float>?, Int
     ) -> Void
+  typealias BFloatProduct =
+    @convention(c) (
+      UnsafeRawPointer?, Int, Int, Int, UnsafePointer<UInt16>?, Int, Int,
+      UnsafeMutablePointer<Float>?, Int
+    ) -> Void
   package typealias BlockProduct =
     @convention(c) (
       UnsafeRawPointer?, Int, Int, Int, UnsafePointer<qk_a8_block>?, Int, Int,
@@ -71,7 +78,7 @@ package struct StorageFormat: Sendable {
     blockBytes: Int, rowHead: @escaping @Sendable (_ columns: Int) -> Int = { _ in 0 },
     decode: @escaping Decode, encode: Encode? = nil, encodeBest: EncodeBest? = nil,
     encodeMatrix: EncodeMatrix? = nil, floatProduct: FloatProduct? = nil,
-    blockProduct: BlockProduct? = nil, outlierProduct: OutlierProduct? = nil,
+    bfloatProduct: BFloatProduct? = nil, blockProduct: BlockProduct? = nil, outlierProduct: OutlierProduct? = nil,
     interleaving: Interleaving? = nil
   ) {
     self.name = name
@@ -85,6 +92,7 @@ package struct StorageFormat: Sendable {
     unsafe self.encodeBest = encodeBest
     unsafe self.encodeMatrix = encodeMatrix
     unsafe self.floatProduct = floatProduct
+    unsafe self.bfloatProduct = bfloatProduct
     unsafe self.blockProduct = blockProduct
     unsafe self.outlierProduct = outlierProduct
     self.interleaving = interleaving

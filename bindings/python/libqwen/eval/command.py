@@ -41,7 +41,7 @@ def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
         "--context", type=int, help="positions of the session (default: the model's)"
     )
     parser.add_argument(
-        "--compute", choices=["auto", "float32"], help="see `qwen describe options`"
+        "--compute", choices=["auto", "float32", "bfloat16"], help="see `qwen describe options`"
     )
     parser.add_argument("--kv-cache", help="see `qwen describe options`")
     parser.add_argument("--threads", type=int, help="of the processor (default: all)")
