@@ -84,7 +84,7 @@ const char *qwen_last_error_json(void);
 /* What this build can do, as JSON: what = "build", "cpu", "formats", "models", "options", "errors"; or what this
  * process has done with it: "metrics" (open handles, runs, tokens, seconds, failed calls). "cpu" tells the instruction
  * set in use: the best of this processor, or up to what LIBQWEN_ISA names in the environment ("scalar", "avx2",
- * "avxvnni", "avx512"; "neon", "neondot", "neoni8mm") when the process first asks. */
+ * "avxvnni", "avx512", "avx512bf16"; "neon", "neondot", "neoni8mm") when the process first asks. */
 qwen_status qwen_describe(const char *what, char **out_json);
 
 /* Frees a char * that the library handed out. NULL is allowed. */

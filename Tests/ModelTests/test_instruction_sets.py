@@ -12,7 +12,7 @@ import pytest
 import wide
 from conftest import ROOT
 
-SETS = {"x86_64": ["scalar", "avx2", "avxvnni", "avx512"], "aarch64": ["scalar", "neon", "neondot", "neoni8mm"]}
+SETS = {"x86_64": ["scalar", "avx2", "avxvnni", "avx512", "avx512bf16"], "aarch64": ["scalar", "neon", "neondot", "neoni8mm"]}
 NAMES = SETS.get(platform.machine(), ["scalar"])
 
 #: Opens a model in each way, reads a prompt, answers, and prints the set in force and a digest of all logits.
@@ -42,7 +42,7 @@ def run(name: str, path: Path, *ways: str) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize("family", ["qwen", "qwen2", "qwen3-moe"])
 def test_whole_models_have_the_same_bits_with_every_set(family, tmp_path):
     wide.write(tmp_path / family, family)
-    ways = ["", "compute=float32", *(f"weights={word}" for word in ("q4_0", "q8_0", "q4_k", "q6_k", "nf4", "int8"))]
+    ways = ["", "compute=float32", "weights=bf16", "weights=bf16,compute=bfloat16", *(f"weights={word}" for word in ("q4_0", "q8_0", "q4_k", "q6_k", "nf4", "int8"))]
     found = {}
     for name in NAMES:
         done = run(name, tmp_path / family, *ways)

@@ -28,7 +28,7 @@ extension OptionTable {
       ),
       Option(
         "compute", .word(["auto", "float32", "bfloat16"]), default: "auto",
-        "auto multiplies quantised weights by 8-bit activations and float ones by floats; float32 decodes the quantised and computes in float; bfloat16 is auto, but multiplies weights in bfloat16 by activations rounded to bfloat16, which reads prompts up to twice as fast on processors with AVX512-BF16."
+        "auto multiplies quantised weights by 8-bit activations and float ones by floats; float32 decodes the quantised and computes in float; bfloat16 is auto, but multiplies weights in bfloat16 by activations rounded to bfloat16, which reads prompts much faster on processors with AVX512-BF16."
       ),
       Option(
         "outliers", .word(["token", "step"]), default: "token",

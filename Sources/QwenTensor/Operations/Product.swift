@@ -311,7 +311,8 @@ private struct ProductJob: ParallelJob {
   /// Shares begin at multiples of this, the largest tile of a kernel: half a tile takes as long as a whole.
   static let unit = 16
 
-  init(compute: Compute, x: Rows, outputs: Outputs, mode: Mode, outliers: Buffer?, bfloats: Buffer?) {
+  init(compute: Compute, x: Rows, outputs: Outputs, mode: Mode, outliers: Buffer?, bfloats: Buffer?)
+  {
     self.compute = compute
     control = compute.control
     self.outputs = outputs
@@ -328,7 +329,9 @@ private struct ProductJob: ParallelJob {
     unsafe blocks = compute.blockPointer
     unsafe sums = compute.outputPointer
     unsafe self.outliers = outliers.map { unsafe outlierWords($0, x, 0) }
-    unsafe self.bfloats = bfloats.map { unsafe UnsafePointer($0.address.assumingMemoryBound(to: UInt16.self)) }
+    unsafe self.bfloats = bfloats.map {
+      unsafe UnsafePointer($0.address.assumingMemoryBound(to: UInt16.self))
+    }
   }
 
   func run(part: Int, of count: Int) { run(part: part, of: count, slot: part) }

@@ -78,7 +78,8 @@ package struct StorageFormat: Sendable {
     blockBytes: Int, rowHead: @escaping @Sendable (_ columns: Int) -> Int = { _ in 0 },
     decode: @escaping Decode, encode: Encode? = nil, encodeBest: EncodeBest? = nil,
     encodeMatrix: EncodeMatrix? = nil, floatProduct: FloatProduct? = nil,
-    bfloatProduct: BFloatProduct? = nil, blockProduct: BlockProduct? = nil, outlierProduct: OutlierProduct? = nil,
+    bfloatProduct: BFloatProduct? = nil, blockProduct: BlockProduct? = nil,
+    outlierProduct: OutlierProduct? = nil,
     interleaving: Interleaving? = nil
   ) {
     self.name = name
