@@ -57,7 +57,7 @@ QK_INLINE QK_SET void step(qk_element element, const int vectors, const int toke
   }
 }
 
-// Up to TILE_TOKENS tokens; with several a line from `ahead` on is asked for in every step.
+// Up to TILE_TOKENS tokens. In every step a line from `ahead` on is asked for, or without it lines of the next rows.
 QK_INLINE QK_SET void tile(qk_element element, const int vectors, const int tokens, const uint8_t *ahead,
                            qk_float_operands o) {
   const size_t turn = 8 * qk_lane_bytes(element), bytes = o.columns * qk_element_bytes(element);
@@ -66,7 +66,7 @@ QK_INLINE QK_SET void tile(qk_element element, const int vectors, const int toke
   vector sums[TILE_VECTORS * TILE_TOKENS], now[TILE_TOKENS];
   QK_UNROLL for (int i = 0; i < vectors * tokens; i++) { sums[i] = zero(); }
   for (const uint8_t *end = weights + bytes / turn * turn; weights != end; weights += turn, x += 32) {
-    if (tokens == 1) {
+    if (!ahead) {
       // A line several times and to the first-level cache: what is asked for while all buffers are taken is dropped.
       QK_UNROLL for (size_t r = 0; r < rows; r++) {
         _mm_prefetch((const char *)weights + distance + r * o.row_bytes, _MM_HINT_T0);
@@ -97,8 +97,12 @@ typedef struct {
 QK_INLINE QK_SET void column(qk_element element, const int tokens, size_t rows, run *ahead, qk_float_operands o) {
   const size_t lines = o.columns * qk_element_bytes(element) / qk_lane_bytes(element) / 8 * 64;
   for (; rows >= TILE_ROWS; rows -= TILE_ROWS) {
-    tile(element, TILE_VECTORS, tokens, ahead->next < ahead->end ? ahead->next : o.x, o);
-    ahead->next += lines;
+    if (!ahead) {
+      tile(element, TILE_VECTORS, tokens, 0, o);
+    } else {
+      tile(element, TILE_VECTORS, tokens, ahead->next < ahead->end ? ahead->next : o.x, o);
+      ahead->next += lines;
+    }
     o.weights += TILE_ROWS * o.row_bytes;
     o.y += TILE_ROWS;
   }
@@ -150,7 +154,7 @@ QK_INLINE QK_SET void rows_product(qk_element element, size_t rows, size_t token
         part.weights += first * o.row_bytes;
         part.x += t * o.x_bytes;
         part.y += t * o.y_stride + first;
-        column_of(element, begin + (end - begin) * (g + 1) / groups - t, count, &ahead, part);
+        column_of(element, begin + (end - begin) * (g + 1) / groups - t, count, p + g == 0 ? 0 : &ahead, part);
       }
     }
   }
