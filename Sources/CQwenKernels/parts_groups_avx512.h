@@ -206,10 +206,17 @@ QK_INLINE QK_AVX512 void qk_matmul_groups5(qk_traits traits, qk_place_of *place,
   }
 }
 
-#define QK_GROUPS_TWINS(name, place)                                                                \
+#define QK_GROUPS_TWINS_OF_AVX2(name, place)                                                        \
   QK_GROUPS_TWIN2(name##_avx2, traits, place)                                                       \
-  QK_GROUPS_TWIN2(name##_avxvnni, qk_with_vnni(traits), place)                                      \
+  QK_GROUPS_TWIN2(name##_avxvnni, qk_with_vnni(traits), place)
+// A format whose product with AVX-512 is elsewhere defines QK_HAS_GROUPS_AVX512 first.
+#ifdef QK_HAS_GROUPS_AVX512
+#define QK_GROUPS_TWINS(name, place) QK_GROUPS_TWINS_OF_AVX2(name, place)
+#else
+#define QK_GROUPS_TWINS(name, place)                                                                \
+  QK_GROUPS_TWINS_OF_AVX2(name, place)                                                              \
   QK_PARTS_TWIN(name, avx512, QK_AVX512, qk_matmul_groups5, traits, place)
+#endif
 
 #endif
 #endif

@@ -1,5 +1,6 @@
 // Blocks of 256 in 8 parts: half-precision d and minimum, 12 bytes of 6-bit scales and minima, 32 bytes whose bit
 // p is the fifth bit of part p, 128 bytes of 4-bit codes as in Q4_K. The value is d scale q - dmin minimum.
+#define QK_HAS_GROUPS_AVX512 1 // q5_k_avx512.c
 #include "scales6.h"
 #include "superblock.h"
 

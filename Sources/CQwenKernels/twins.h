@@ -24,7 +24,7 @@ void qk_bf16_decode_avx2(const void *source, float *values, size_t count);
 void qk_f16_encode_avx2(const float *values, void *target, size_t count);
 void qk_bf16_encode_avx2(const float *values, void *target, size_t count);
 
-// ---- blocks_avx2.c blocks_avxvnni.c blocks_avx512.c --------
+// ---- blocks_avx2.c blocks_avxvnni.c blocks_avx512.c q4_k_avx512.c q5_k_avx512.c --------
 
 typedef void qk_block_matmul(const void *weights, size_t row_bytes, size_t rows, size_t columns,
                              const qk_a8_block *x, size_t x_stride, size_t tokens, float *y,
@@ -38,6 +38,7 @@ QK_BLOCK_TWINS(q4_0x16)
 QK_BLOCK_TWINS(q4_1x16)
 QK_BLOCK_TWINS(q8_0x16)
 QK_BLOCK_TWINS(q4_kx16)
+qk_block_matmul qk_q5_kx16_matmul_a8_avx512;
 
 // In a product of blocks: goes to the twin of the set in force, if there is one.
 #define QK_CHOOSE_TWIN(name)                                                                        \
