@@ -23,6 +23,14 @@ static size_t four(size_t columns) {
   return 4;
 }
 
+// The activations in bfloat16, a line of cache more from one token to the next.
+static uint16_t *rounded;
+static void bf16_by_bf16(const void *weights, size_t row_bytes, size_t rows, size_t columns, const float *x, size_t x_stride,
+                         size_t tokens, float *y, size_t y_stride) {
+  (void)x, (void)x_stride;
+  qk_bf16_matmul_bf16(weights, row_bytes, rows, columns, rounded, columns + 32, tokens, y, y_stride);
+}
+
 static const struct {
   const char *name;
   size_t block, bytes;
@@ -35,6 +43,7 @@ static const struct {
     {"f32", 1, 4, 0, 0, qk_f32_matmul, 0, 0},
     {"f16", 1, 2, 1, 0, qk_f16_matmul, 0, 0},
     {"bf16", 1, 2, 0, 0, qk_bf16_matmul, 0, 0},
+    {"bf16_by_bf16", 1, 2, 0, 0, bf16_by_bf16, 0, 0},
     {"fp8", 128, 132, -1, 0, qk_fp8_matmul, 0, 0},
     {"q4_0", 32, 18, 1, 0, 0, qk_q4_0_matmul_a8, 0},
     {"q4_1", 32, 20, 2, 0, 0, qk_q4_1_matmul_a8, 0},
@@ -203,6 +212,8 @@ int main(int count, char **arguments) {
   qk_a8_block *blocks = allocate(tokens * columns / 32 * sizeof(qk_a8_block));
   for (size_t i = 0; i < tokens * columns; i++) x[i] = number();
   qk_a8_quantize(x, blocks, tokens * columns);
+  rounded = allocate(tokens * (columns + 32) * 2);
+  for (size_t t = 0; t < tokens; t++) qk_bf16_encode(x + t * columns, rounded + t * (columns + 32), columns);
   printf("%zu columns, %zu tokens, one thread\n", columns, tokens);
   for (size_t f = 0; f < sizeof formats / sizeof *formats; f++) {
     if (count > 3 && strcmp(arguments[3], formats[f].name) != 0) continue;
@@ -247,5 +258,6 @@ int main(int count, char **arguments) {
   }
   free(x);
   free(blocks);
+  free(rounded);
   return 0;
 }
