@@ -252,12 +252,19 @@ QK_INLINE QK_AVX2 void tile(qk_format format, layout l, const int tokens, source
 }
 
 // Tokens of the next tile: tiles of one, which do least with what they load, only where there is no other way. 4 that multiply
-// codes of 4 bits as they are unpacked gain more by doing that once than they lose to memory.
+// codes of 4 bits as they are unpacked gain more by doing that once than they lose to memory; with signs taken off and on,
+// 2 are best.
 QK_INLINE size_t next_tile(qk_format format, layout l, size_t tokens) {
-  if (tokens == 4) {
-    return l == GROUP && format != QK_Q8_0 && !QK_VNNI ? 4 : 2;
+  if (tokens <= TOKENS) {
+    return tokens;
   }
-  return tokens < TOKENS ? tokens : TOKENS;
+  if (l == PANEL || QK_VNNI) {
+    return tokens == 4 ? 2 : TOKENS;
+  }
+  if (format == QK_Q8_0) {
+    return tokens == 5 ? 3 : 2;
+  }
+  return tokens == 5 || tokens == 6 ? 3 : 4;
 }
 
 QK_INLINE QK_AVX2 void tiles(qk_format format, layout l, source s, size_t blocks,
@@ -414,8 +421,8 @@ QK_INLINE QK_AVX2 void matmul_x16(qk_format format, const uint8_t *weights, size
     zeros(rows, tokens, y, y_stride);
     return;
   }
-  // A few tiles cost less than a panel: two, three where products are cheap.
-  const size_t most = TOKENS * (QK_VNNI ? 3 : 2);
+  // A few tiles cost less than a panel.
+  const size_t most = QK_VNNI ? 9 : 8;
   const size_t run = tokens <= TOKENS ? blocks : PANEL_BLOCKS;
   for (size_t r = 0; r < rows; r += QK_GROUP) {
     const size_t count = rows - r < QK_GROUP ? rows - r : QK_GROUP;
