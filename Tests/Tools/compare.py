@@ -4,7 +4,8 @@
 
 Each round runs ours, then each peer; the table has medians over the rounds and ratios of medians. `decode / read` is
 the bytes of weights that a token needs times tokens per second, divided by the bytes per second that `qwen bench` reads memory
-at in the same runs. Peers are programs with the interface of llama-bench; without one, ours alone.
+at in the same runs. Peers are programs with the interface of llama-bench; without one, ours alone. LIBQWEN_ISA=avx2 in the
+environment limits ours, beside a peer built for no more.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def ours(model: Path, a: argparse.Namespace) -> Tuple[float, float, float]:
     """Tokens per second of prefill and decode, and the part of the rate of reading that decoding reached."""
     command = [a.qwen, "bench", model, "--prompt", a.prompt, "--generate", a.generate, "--threads", a.threads]
     command += ["--depth", a.depth]
-    facts = run([*command, "--repetitions", 1, "--json"])
+    facts = run([*command, "--repetitions", 1, "--json", *a.ours])
     prefill, decode = facts["prefill_tokens_per_second"], facts["decode_tokens_per_second"]
     read = facts["read_bytes_per_second"] or float("nan")
     return prefill, decode, decode * facts["weight_bytes_per_token"] / read
@@ -107,6 +108,7 @@ def main() -> None:
     parser.add_argument("--depth", type=int, default=0, help="tokens in the session before")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--ours", action="append", default=[], help="an argument more for qwen bench: --ours=--compute")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     peers = dict(entry.split("=", 1) for entry in arguments.peer)
