@@ -66,7 +66,12 @@ QK_INLINE QK_SET void tile(qk_element element, const int vectors, const int toke
   vector sums[TILE_VECTORS * TILE_TOKENS], now[TILE_TOKENS];
   QK_UNROLL for (int i = 0; i < vectors * tokens; i++) { sums[i] = zero(); }
   for (const uint8_t *end = weights + bytes / turn * turn; weights != end; weights += turn, x += 32) {
-    if (!ahead) {
+    if (!ahead && tokens == 1) {
+      // The rows of a tile are one run of bytes. In rising order, whatever order they are read in: two threads read 43 GB/s so,
+      // 36 when the lines of each row were asked for.
+      const uint8_t *next = o.weights + distance + (size_t)(weights - o.weights) * rows;
+      QK_UNROLL for (size_t i = 0; i < rows * turn; i += 64) { _mm_prefetch((const char *)next + i, _MM_HINT_T0); }
+    } else if (!ahead) {
       // A line several times and to the first-level cache: what is asked for while all buffers are taken is dropped.
       QK_UNROLL for (size_t r = 0; r < rows; r++) {
         _mm_prefetch((const char *)weights + distance + r * o.row_bytes, _MM_HINT_T0);
